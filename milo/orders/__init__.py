@@ -1,0 +1,1 @@
+"""The trading core: pure functions from (book, event) to (book, commands)."""

@@ -1,0 +1,324 @@
+"""Settings: one frozen Config, read once from flags, environment, file and defaults (layer 0).
+
+Precedence: flag, then MILO_* environment variable, then milo.toml, then default. This is the only
+module that reads the environment.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any
+
+from milo.errors import ConfigError
+from milo.intervals import INTERVALS
+
+STEPPED = 0.0
+"""The speed called `max`: the exchange's clock moves only when the engine is idle."""
+
+_ENV_PREFIX = "MILO_"
+PASSWORD_ENV = "MILO_KEY_PASSWORD"  # noqa: S105 - the variable's name, not a password
+CONFIG_ENV = "MILO_CONFIG"
+_NOT_SETTINGS = frozenset({PASSWORD_ENV, CONFIG_ENV})
+
+
+def _text(raw: str) -> str:
+    return raw
+
+
+def _path(raw: str) -> Path:
+    if not raw:
+        raise ValueError("a path is needed")
+    return Path(raw).expanduser()
+
+
+def _flag(raw: str) -> bool:
+    lowered = raw.strip().lower()
+    if lowered in ("1", "true", "yes", "on"):
+        return True
+    if lowered in ("0", "false", "no", "off", ""):
+        return False
+    raise ValueError("use true or false")
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def parse(raw: str) -> int:
+        try:
+            value = int(raw)
+        except ValueError:
+            raise ValueError("a whole number is needed") from None
+        if not low <= value <= high:
+            raise ValueError(f"must be from {low} to {high}")
+        return value
+
+    return parse
+
+
+def _positive(raw: str) -> float:
+    try:
+        value = float(raw)
+    except ValueError:
+        raise ValueError("a number is needed") from None
+    if not math.isfinite(value) or value <= 0:
+        raise ValueError("must be above 0")
+    return value
+
+
+def _speed(raw: str) -> float:
+    return STEPPED if raw.strip().lower() == "max" else _positive(raw)
+
+
+def _amount(raw: str) -> Decimal:
+    try:
+        value = Decimal(raw.replace("_", ""))
+    except InvalidOperation:
+        raise ValueError("an amount of money is needed, such as 10000") from None
+    if not value.is_finite() or value <= 0 or value > Decimal(10) ** 12:
+        raise ValueError("must be above 0 and at most 1,000,000,000,000")
+    return value
+
+
+def _intervals(raw: str) -> tuple[str, ...]:
+    names = tuple(part.strip() for part in raw.split(",") if part.strip())
+    for name in names:
+        if name not in INTERVALS:
+            raise ValueError(f"unknown interval {name!r}; use one of {' '.join(INTERVALS)}")
+    if not names:
+        raise ValueError(f"use one of {' '.join(INTERVALS)}")
+    return names
+
+
+def _symbol(raw: str) -> str:
+    symbol = raw.strip().upper()
+    if not symbol.isalnum():
+        raise ValueError("a symbol is letters and digits, such as BTCUSDT")
+    return symbol
+
+
+_TIME_FORMATS = ("%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%d", "%Y%m%d",
+                 "%Y%m%dT%H%M")  # fmt: skip
+
+
+def _time_ms(raw: str) -> int:
+    text = raw.strip().removesuffix("Z")
+    if text.isdigit() and len(text) >= 12:
+        return int(text)
+    for form in _TIME_FORMATS:
+        try:
+            moment = datetime.strptime(text, form).replace(tzinfo=UTC)
+        except ValueError:
+            continue
+        return int(moment.timestamp()) * 1000
+    raise ValueError("use 2025-05-10, 2025-05-10T12:00 (UTC) or milliseconds")
+
+
+def _setting(
+    default: object,
+    parse: Callable[[str], object],
+    text: str,
+    *,
+    metavar: str | None = None,
+    is_flag_only: bool = False,
+) -> Any:
+    metadata = {"parse": parse, "help": text, "metavar": metavar, "flag_only": is_flag_only}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Every setting of Milo; a field is the setting's row: default, parser, help text."""
+
+    exchange: str = _setting(
+        "sim", _text, "venue: sim, binance, binance-demo, aster or a base URL", metavar="VENUE"
+    )
+    data_dir: Path = _setting(Path("data"), _path, "folder for candles, journals and state")
+    keys_file: Path | None = _setting(
+        None, _path, "the encrypted key file (default: keys.json in the data directory)"
+    )
+    symbol: str = _setting("BTCUSDT", _symbol, "symbol where none is given")
+    interval: tuple[str, ...] = _setting(
+        ("1h",), _intervals, "interval where none is given; a list for --initdb", metavar="1h,4h"
+    )
+    speed: float | None = _setting(
+        None, _speed, "exchange time over wall time, or max (stepped)", metavar="X"
+    )
+    candles: int | None = _setting(
+        None, _whole(1, 10_000_000), "end after N closed candles", metavar="N"
+    )
+    seconds: float | None = _setting(None, _positive, "end after S seconds", metavar="S")
+    json: Path | None = _setting(None, _path, "write the run's summary to FILE", metavar="FILE")
+    history: int = _setting(5000, _whole(1, 5000), "candles of history before a run", metavar="N")
+    balance_start: Decimal = _setting(
+        Decimal(10_000), _amount, "first balance of the embedded exchange, USDT", metavar="USDT"
+    )
+    seed: int = _setting(1, _whole(0, 2**31 - 1), "seed of the simulated market", metavar="N")
+    market: Path | None = _setting(
+        None, _path, "candle file that the embedded exchange replays", metavar="FILE"
+    )
+    start: int | None = _setting(None, _time_ms, "where a replay starts (UTC)", metavar="TIME")
+    resume: bool = _setting(False, _flag, "continue a replay instead of starting afresh")
+    funding: Path | None = _setting(
+        None, _path, "funding rates for the embedded exchange", metavar="FILE"
+    )
+    exchange_info: Path | None = _setting(
+        None, _path, "recorded exchangeInfo for the embedded exchange", metavar="FILE"
+    )
+    brackets: Path | None = _setting(
+        None, _path, "recorded leverage brackets for the embedded exchange", metavar="FILE"
+    )
+    port: int | None = _setting(
+        None, _whole(0, 65535), "port of the chart (8080), or of --serve-exchange", metavar="P"
+    )
+    no_chart: bool = _setting(False, _flag, "serve no chart page during --loop")
+    no_browser: bool = _setting(False, _flag, "open no browser")
+    live: bool = _setting(False, _flag, "allow real orders on a real venue", is_flag_only=True)
+    yes_live: bool = _setting(
+        False, _flag, "answer the typed confirmation of --live", is_flag_only=True
+    )
+    verbose: bool = _setting(False, _flag, "show log lines and tracebacks")
+    origins: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Where each value came from: flag, environment, file or default."""
+    key_password: str | None = field(default=None, repr=False)
+    """The key file's password where the environment gives one; never shown."""
+
+    @property
+    def is_stepped(self) -> bool:
+        return self.speed == STEPPED
+
+    @property
+    def is_sim(self) -> bool:
+        return self.exchange == "sim"
+
+
+SETTINGS = tuple(item for item in dataclasses.fields(Config) if item.metadata)
+_BY_NAME = {setting.name: setting for setting in SETTINGS}
+
+
+def load_config(
+    flags: Mapping[str, str],
+    *,
+    environ: Mapping[str, str] | None = None,
+    file: Path | None = None,
+) -> Config:
+    """Return the Config for `flags` (setting name -> raw text); raise ConfigError on any bad value.
+
+    `file` is the milo.toml to read; without it MILO_CONFIG names one, or ./milo.toml if there.
+    """
+    env = os.environ if environ is None else environ
+    path, is_required = _config_path(env, file)
+    from_file = _read_file(path, is_required=is_required)
+    values: dict[str, object] = {}
+    origins: dict[str, str] = {}
+    for setting in SETTINGS:
+        name = setting.name
+        env_name = _ENV_PREFIX + name.upper()
+        if name in flags:
+            raw, origin, shown = flags[name], "flag", "--" + flag_of(name)
+        elif env_name in env and not setting.metadata["flag_only"]:
+            raw, origin, shown = env[env_name], "environment", env_name
+        elif name in from_file:
+            raw, origin, shown = from_file[name], f"file {path}", f"{name} in {path}"
+        else:
+            origins[name] = "default"
+            continue
+        try:
+            values[name] = setting.metadata["parse"](raw)
+        except ValueError as error:
+            raise ConfigError(f"{shown} {raw!r}: {error}") from None
+        origins[name] = origin
+    return Config(**values, origins=origins, key_password=env.get(PASSWORD_ENV))  # type: ignore[arg-type]
+
+
+def unknown_environment(environ: Mapping[str, str] | None = None) -> list[str]:
+    """Return MILO_* variables that set nothing, each with the nearest known name."""
+    env = os.environ if environ is None else environ
+    known = {_ENV_PREFIX + name.upper() for name in _BY_NAME} | _NOT_SETTINGS
+    return [
+        name + _did_you_mean(name, known)
+        for name in sorted(env)
+        if name.startswith(_ENV_PREFIX) and name not in known
+    ]
+
+
+def flag_of(name: str) -> str:
+    """Return the command-line flag of a setting, without the dashes."""
+    return name.replace("_", "-")
+
+
+def shown_value(name: str, value: object) -> str:
+    """Return a setting's value as `--show-config` prints it."""
+    if value is None:
+        return "-"
+    if name == "speed":
+        return "max" if value == STEPPED else f"{value:g}"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return str(value)
+
+
+def has_display() -> bool:
+    """Return whether a desktop is there to open a browser on."""
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def nearest(name: str, known: list[str]) -> list[str]:
+    """Return up to three known names close to `name`, best first."""
+    return difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+
+
+def _config_path(env: Mapping[str, str], file: Path | None) -> tuple[Path, bool]:
+    if file is not None:
+        return file, True
+    if env.get(CONFIG_ENV):
+        return Path(env[CONFIG_ENV]), True
+    return Path("milo.toml"), False
+
+
+def _read_file(path: Path, *, is_required: bool) -> dict[str, str]:
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if is_required:
+            raise ConfigError(f"settings file {path} does not exist") from None
+        return {}
+    except OSError as error:
+        raise ConfigError(f"cannot read settings file {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"settings file {path} is not valid TOML: {error}") from None
+    return {_known(key, path): _raw(key, value, path) for key, value in table.items()}
+
+
+def _known(key: str, path: Path) -> str:
+    name = key.replace("-", "_")
+    if name not in _BY_NAME:
+        raise ConfigError(f"{path}: unknown setting {key!r}{_did_you_mean(name, set(_BY_NAME))}")
+    if _BY_NAME[name].metadata["flag_only"]:
+        raise ConfigError(f"{path}: {key!r} can only be given as a flag, on purpose")
+    return name
+
+
+def _raw(key: str, value: object, path: Path) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (str, int, float)):
+        return str(value)
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%dT%H:%M")
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return ",".join(value)
+    raise ConfigError(f"{path}: {key!r} must be a text, a number or true/false")
+
+
+def _did_you_mean(name: str, known: set[str]) -> str:
+    close = nearest(name, sorted(known))
+    return f" (did you mean {close[0]}?)" if close else ""

@@ -1,0 +1,134 @@
+"""What enters the trading core besides the venue's own stream events (layer 0)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+
+from milo.events import AccountEvent, AlgoEvent, LeverageEvent, OrderEvent
+from milo.model import (
+    Balance,
+    CommissionRate,
+    Fill,
+    Instrument,
+    Intent,
+    LeverageBracket,
+    OrderReport,
+    PositionReport,
+    SymbolConfig,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signal:
+    """A script asks for an entry or an exit."""
+
+    script: str
+    symbol: str
+    timeframe: str
+    candle_open_ms: int
+    is_forming: bool
+    action: str
+    """As the script wrote it."""
+    intent: Intent
+    price: Decimal
+    """Close of the newest candle that the script saw: the price for sizing."""
+    atr: Decimal | None
+    """ATR(14) of the last closed candle, where the action needs it."""
+    marks: Mapping[str, Decimal] = field(default_factory=dict)
+    """Latest prices of symbols with a position, for the account's equity."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SymbolReady:
+    """What the core must know of a symbol before it may trade it."""
+
+    instrument: Instrument
+    brackets: tuple[LeverageBracket, ...]
+    fees: CommissionRate
+    config: SymbolConfig
+    script: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountRead:
+    """Balance, positions and open orders of the whole account, read at one time."""
+
+    balance: Balance
+    positions: tuple[PositionReport, ...]
+    orders: tuple[OrderReport, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """The venue took the order."""
+
+    report: OrderReport
+
+
+class Failure(StrEnum):
+    REFUSED = "refused"
+    """The venue said no, or nothing was sent."""
+    UNKNOWN = "unknown"
+    """Sent, and the outcome is not known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """A request of ours did not succeed."""
+
+    symbol: str
+    client_id: str
+    failure: Failure
+    code: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Absent:
+    """The venue does not know the order that was looked up (after several tries)."""
+
+    symbol: str
+    client_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Canceled:
+    """A cancel was carried out, or the order was already gone."""
+
+    symbol: str
+    client_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FillFound:
+    """An execution read from the venue's list, after the stream may have lost some."""
+
+    fill: Fill
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopOverdue:
+    """A stop was not confirmed in time."""
+
+    symbol: str
+    client_id: str
+
+
+CoreEvent = (
+    Signal
+    | SymbolReady
+    | AccountRead
+    | Accepted
+    | Failed
+    | Absent
+    | Canceled
+    | FillFound
+    | StopOverdue
+    | OrderEvent
+    | AlgoEvent
+    | AccountEvent
+    | LeverageEvent
+)
