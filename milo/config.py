@@ -271,6 +271,12 @@ def has_display() -> bool:
     return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
+def child_environment() -> dict[str, str]:
+    """Return what a process of ours may know of the environment: nothing secret."""
+    kept = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT", "VIRTUAL_ENV")
+    return {name: os.environ[name] for name in kept if name in os.environ}
+
+
 def nearest(name: str, known: list[str]) -> list[str]:
     """Return up to three known names close to `name`, best first."""
     return difflib.get_close_matches(name, known, n=3, cutoff=0.6)

@@ -1,0 +1,172 @@
+"""Milo's entry: arguments -> Config -> App -> one command. The only module that knows all others.
+
+Exit codes: 0 done, 1 failure, 2 wrong use, 130 after Ctrl-C. Heavy modules are imported only by
+the command that needs them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import importlib
+import logging
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from milo.cli import Parsed, inputs_of, parse_command_line
+from milo.config import Config, load_config, unknown_environment
+from milo.errors import ConfigError, EngineError
+
+if TYPE_CHECKING:
+    from milo.cli.context import App, Makers
+
+EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
+
+
+class Terminal:
+    """The console of a command: results on stdout, everything else on stderr."""
+
+    def say(self, text: str) -> None:
+        print(text, flush=True)
+
+    def warn(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    def ask(self, prompt: str) -> str:
+        self._prompt(prompt)
+        line = sys.stdin.readline()
+        if not line:
+            raise ConfigError("an answer is needed and nobody can give one (no input)")
+        return line.rstrip("\n")
+
+    def ask_secret(self, prompt: str) -> str:
+        if sys.stdin.isatty():
+            return getpass.getpass(prompt)
+        return self.ask(prompt)
+
+    def _prompt(self, prompt: str) -> None:
+        print(prompt, end="", file=sys.stderr, flush=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code. Errors are one line, with -v a traceback too."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    is_verbose = "-v" in arguments or "--verbose" in arguments
+    try:
+        parsed = parse_command_line(arguments)
+        config = load_config(parsed.flags, file=parsed.config_file)
+        is_verbose = config.verbose
+        _set_up_logging(is_verbose)
+        for name in unknown_environment():
+            print(f"milo: ignored environment variable {name}", file=sys.stderr)
+        return _run(parsed, config)
+    except EngineError as error:
+        return _fail(error, is_verbose)
+    except ExceptionGroup as group:
+        return _fail_group(group, is_verbose)
+    except KeyboardInterrupt:
+        print("stopped; protective orders stay at the exchange", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output is gone (`| head`): nothing is left to say to it.
+        sys.stderr.close()
+        return 1
+
+
+def _run(parsed: Parsed, config: Config) -> int:
+    module = importlib.import_module(f"milo.cli.{parsed.spec.module}")
+    app = _app(parsed, config)
+    with asyncio.Runner() as runner:
+        try:
+            return int(runner.run(_with_sigterm(module.run(app))))
+        except asyncio.CancelledError:
+            return EXIT_TERMINATED
+
+
+async def _with_sigterm(command: Any) -> Any:
+    """Let SIGTERM end the command in the same orderly way as Ctrl-C."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await command
+
+
+def _app(parsed: Parsed, config: Config) -> App:
+    from milo.cli.context import App, Arguments
+    from milo.cli.run_script import script_paths
+
+    is_script = parsed.spec.flag == "script"
+    return App(
+        config=config,
+        arguments=Arguments(
+            command=parsed.spec.flag,
+            values=parsed.values,
+            scripts=script_paths(parsed.values) if is_script else (),
+            loop=parsed.loop,
+            inputs=inputs_of(parsed.inputs),
+            is_confirmed=parsed.is_confirmed,
+        ),
+        console=Terminal(),
+        make=_makers(),
+    )
+
+
+def _makers() -> Makers:
+    from milo.cli.context import Makers
+
+    return Makers(
+        client=lambda **given: _root("api_client").ApiClient(**given),
+        store=lambda folder, **given: _root("db_manager").DBManager(folder, **given),
+        streams=lambda **given: _root("websocket_manager").WebSocketManager(**given),
+        manager=lambda **given: _root("trade_manager").TradeManager(**given),
+        engine=lambda **given: _root("script_engine").ScriptEngine(**given),
+        executor=_make_executor,
+        check_script=lambda path: _root("script_executor").check_script(path),
+        chart=lambda source, port: _root("chart_handler").ChartHandler(source, port=port),
+        keys=lambda path: _root("key_manager").KeyManager(path),
+        indicators=lambda: _root("indicators").Indicators(),
+    )
+
+
+def _make_executor(path: Path, inputs: Mapping[str, float]) -> Any:
+    return _root("script_executor").ScriptExecutor(path, inputs=inputs)
+
+
+def _root(name: str) -> Any:
+    return importlib.import_module(name)
+
+
+def _set_up_logging(is_verbose: bool) -> None:
+    logging.basicConfig(
+        level=logging.INFO if is_verbose else logging.ERROR,
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+        stream=sys.stderr,
+    )
+
+
+def _fail(error: EngineError, is_verbose: bool) -> int:
+    if is_verbose:
+        logging.getLogger("milo").error("command_failed", exc_info=error)
+    print(f"error: {error}", file=sys.stderr, flush=True)
+    return error.exit_code
+
+
+def _fail_group(group: ExceptionGroup[Exception], is_verbose: bool) -> int:
+    """Report the first error of ours in a group of tasks; anything else is a bug and is raised."""
+    ours, others = group.split(EngineError)
+    if others is not None:
+        raise others
+    assert ours is not None
+    first: BaseException = ours
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    assert isinstance(first, EngineError)
+    return _fail(first, is_verbose)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,37 @@
+"""`--import-klines FILE`: store candles of a file for research."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from milo.cli.context import App
+from milo.clock import iso_minute
+from milo.errors import ConfigError
+from milo.store.imports import import_klines
+
+HISTORY = "history.db"
+
+
+async def run(app: App) -> int:
+    """Import one file under --symbol and --interval into history.db, or nothing of it."""
+    config = app.config
+    for name in ("symbol", "interval"):
+        if config.origins[name] == "default":
+            raise ConfigError(f"--import-klines needs --{name}")
+    if len(config.interval) != 1:
+        raise ConfigError("--import-klines takes one interval")
+    path = Path(app.arguments.values[0])
+    folder = config.data_dir.resolve()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot use the data directory {folder}: {error.strerror}") from None
+    async with app.make.store(folder, market_name=HISTORY, with_journal=False) as store:
+        report = await import_klines(store, path, symbol=config.symbol, interval=config.interval[0])
+    app.console.say(
+        f"{report.symbol} {report.interval}: {report.rows:,} candles from "
+        f"{iso_minute(report.first_open_ms)} to {iso_minute(report.last_open_ms)} UTC; "
+        f"{report.new:,} new, {report.replaced:,} replaced, {len(report.gaps):,} gaps"
+    )
+    app.console.say(f"stored in {folder / HISTORY}")
+    return 0

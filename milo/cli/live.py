@@ -1,0 +1,339 @@
+"""A running script session: streams in, scripts evaluated, orders out, until something ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from milo.activity import Activity
+from milo.cli import backfill
+from milo.cli.context import App, Engine, Executor, Manager, Slot, Streams
+from milo.cli.journal import RunJournal
+from milo.cli.operator import Operator
+from milo.cli.stepping import Stepper
+from milo.cli.venue import OpenVenue
+from milo.clock import monotonic_s
+from milo.commands import Note
+from milo.errors import EngineError, VenueError
+from milo.events import (
+    AccountEvent,
+    AlgoEvent,
+    IgnoredEvent,
+    KlineEvent,
+    LeverageEvent,
+    ListenKeyExpired,
+    OrderEvent,
+    StreamReset,
+)
+from milo.inbox import Signal
+from milo.intervals import open_of
+from milo.model import Candle, ScriptHeader
+from milo.money import ZERO
+from milo.orders.book import CoreConfig
+from milo.script.evaluation import AccountView
+from milo.store import klines
+
+log = logging.getLogger(__name__)
+
+STREAM_TIMEOUT_S = 15.0
+KEEP_ALIVE_S = 30 * 60.0
+"""The listen key lives an hour."""
+SETTLE_S = 0.3
+"""Without stepping: this long nothing must happen before a run counts as settled."""
+SETTLE_LIMIT_S = 10.0
+SILENCE_S = 30.0
+
+
+class Plan:
+    """One script with what it runs on, resolved before anything starts."""
+
+    def __init__(
+        self, *, executor: Executor, header: ScriptHeader, symbol: str, timeframe: str
+    ) -> None:
+        self.executor = executor
+        self.header = header
+        self.symbol = symbol
+        self.timeframe = timeframe
+
+
+class LiveSession:
+    """Wires one run together; `run` returns when it has ended."""
+
+    def __init__(
+        self,
+        app: App,
+        venue: OpenVenue,
+        plans: Sequence[Plan],
+        *,
+        run_id: str,
+        journal: RunJournal,
+        operator: Operator,
+    ) -> None:
+        self._app = app
+        self._venue = venue
+        self._plans = plans
+        self._operator = operator
+        self._activity = Activity()
+        self._ended = asyncio.Event()
+        self._tasks: asyncio.TaskGroup | None = None
+        self._last_stream_s = monotonic_s()
+        self.last_market_s: float | None = None
+        self.start_wallet = ZERO
+        loop_kind = app.arguments.loop
+        self.manager: Manager = app.make.manager(
+            client=venue.client,
+            journal=journal,
+            clock=venue.clock,
+            activity=self._activity,
+            run_id=run_id,
+            config=CoreConfig(
+                venue_expires_brackets=venue.dialect.has_algo_service,
+                may_trade=not venue.is_real or app.config.live,
+            ),
+            on_note=self._on_note,
+        )
+        self.engine: Engine = app.make.engine(
+            emit=self._on_signal,
+            account=self.account_view,
+            store=self._store_candle,
+            refill=self._refill,
+            say=operator.script_line,
+            activity=self._activity,
+            is_live_loop=loop_kind == "live",
+        )
+        self.engine.on_closed = self._on_closed
+        self._streams: Streams = app.make.streams(
+            dialect=venue.dialect,
+            ws_url=venue.ws_url,
+            clock=venue.clock,
+            silence_s=None if venue.exchange is not None else SILENCE_S,
+            labelled=venue.is_stepped,
+        )
+        self._stepper = Stepper(self._streams, self._activity) if venue.is_stepped else None
+        self.slots: list[Slot] = []
+
+    @property
+    def venue(self) -> OpenVenue:
+        return self._venue
+
+    async def prepare(self) -> None:
+        """Load histories and the account, open the streams."""
+        config = self._app.config
+        for plan in self._plans:
+            await backfill.fill(self._venue, plan.symbol, plan.timeframe, count=config.history)
+            candles = await backfill.load(
+                self._venue, plan.symbol, plan.timeframe, count=config.history
+            )
+            if not len(candles):
+                raise EngineError(f"no closed {plan.timeframe} candles of {plan.symbol} yet")
+            slot = self.engine.add(
+                header=plan.header,
+                symbol=plan.symbol,
+                timeframe=plan.timeframe,
+                runner=plan.executor,
+                candles=candles,
+            )
+            self.slots.append(slot)
+            self._operator.say_history(slot)
+        # The user stream first: nothing that happens to an order may be missed.
+        self._streams.open_user(await self._venue.client.new_listen_key())
+        if self._app.arguments.loop is not None:
+            self._streams.open_market(sorted({_stream_of(plan) for plan in self._plans}))
+        await self._streams.wait_open(STREAM_TIMEOUT_S)
+        await self.manager.prepare({plan.symbol: plan.header.name for plan in self._plans})
+
+    async def run(self) -> None:
+        """Run until the candles, the seconds or the market's data are used up."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                running = [
+                    tasks.create_task(self.manager.run(), name="trade manager"),
+                    tasks.create_task(self.engine.run(), name="script engine"),
+                    tasks.create_task(self._pump(), name="stream pump"),
+                    tasks.create_task(self._keep_alive(), name="listen key"),
+                ]
+                await self._until_settled()
+                account = self.manager.book.account
+                self.start_wallet = ZERO if account is None else account.wallet
+                await self._until_ended(tasks)
+                for task in running:
+                    task.cancel()
+        finally:
+            await self._streams.close()
+
+    def end(self) -> None:
+        """Let the run end; what is under way is finished first."""
+        self._ended.set()
+
+    async def _until_ended(self, tasks: asyncio.TaskGroup) -> None:
+        if self._app.arguments.loop is None:
+            for slot in self.slots:
+                result = await self.engine.evaluate_newest(slot)
+                self._operator.say_result(slot, result)
+        else:
+            await self._loop(tasks)
+        await self._until_settled()
+
+    async def _loop(self, tasks: asyncio.TaskGroup) -> None:
+        seconds = self._app.config.seconds
+        stepping = None
+        if self._stepper is not None and self._venue.exchange is not None:
+            stepper, exchange = self._stepper, self._venue.exchange
+            stepping = tasks.create_task(
+                stepper.run(exchange, self._venue.clock, self._ended), name="stepper"
+            )
+        elif self._venue.exchange is not None:
+            stepping = tasks.create_task(self._watch_exchange(), name="exchange watch")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._ended.wait()
+        self._ended.set()
+        if stepping is not None and self._stepper is None:
+            stepping.cancel()
+        elif stepping is not None:
+            await stepping
+
+    async def _watch_exchange(self) -> None:
+        """End the run when a replayed market has no more candles."""
+        exchange = self._venue.exchange
+        assert exchange is not None
+        while True:
+            await asyncio.sleep(1.0)
+            status = await exchange.status()
+            if status["finished"]:
+                self._operator.say("the market's data is used up")
+                self.end()
+                return
+
+    async def _until_settled(self) -> None:
+        """Wait until nothing is under way and every stream event that is coming has come."""
+        if self._stepper is not None and self._venue.exchange is not None:
+            await self._stepper.settle(self._venue.exchange)
+            return
+        deadline_s = monotonic_s() + SETTLE_LIMIT_S
+        quiet_since_s = monotonic_s()
+        while monotonic_s() < deadline_s:
+            busy = not self._activity.is_idle or self._venue.client.in_flight > 0
+            last_s = max(quiet_since_s, self._last_stream_s)
+            if busy:
+                quiet_since_s = monotonic_s()
+            elif monotonic_s() - last_s >= SETTLE_S:
+                return
+            await asyncio.sleep(0.02)
+
+    async def _pump(self) -> None:
+        while True:
+            item = await self._streams.next()
+            self._dispatch(item.event)
+            self._streams.consumed(item)
+            if self._stepper is not None:
+                self._stepper.poke()
+
+    def _dispatch(self, event: Any) -> None:
+        match event:
+            case KlineEvent():
+                self.last_market_s = monotonic_s()
+                self._follow_clock(event.event_ms)
+                self.engine.on_kline(event)
+            case OrderEvent() | AlgoEvent() | AccountEvent() | LeverageEvent():
+                self._last_stream_s = monotonic_s()
+                self._follow_clock(event.event_ms)
+                self.manager.submit(event)
+            case ListenKeyExpired():
+                self._operator.problem("the listen key expired: opening the user stream again")
+                self._renew_user_stream()
+            case StreamReset():
+                self._operator.problem(f"{event.route} stream: {event.reason}; reading again")
+                if event.route == "user":
+                    self.manager.recover(f"user stream: {event.reason}")
+            case IgnoredEvent():
+                pass
+
+    def _follow_clock(self, event_ms: int) -> None:
+        if self._venue.exchange is not None:
+            self._venue.clock.advance_to(event_ms)
+
+    def _renew_user_stream(self) -> None:
+        assert self._tasks is not None
+        self._tasks.create_task(self._open_user_again(), name="user stream")
+
+    async def _open_user_again(self) -> None:
+        while True:
+            try:
+                self._streams.open_user(await self._venue.client.new_listen_key())
+            except VenueError as error:
+                log.warning("listen_key_failed error=%s", error)
+                await asyncio.sleep(1.0)
+                continue
+            self.manager.recover("the listen key was renewed")
+            return
+
+    async def _keep_alive(self) -> None:
+        speed = self._venue.clock.speed or 1.0
+        while True:
+            await asyncio.sleep(max(KEEP_ALIVE_S / speed, 0.5))
+            try:
+                key = await self._venue.client.new_listen_key()
+                await self._venue.client.keep_listen_key(key)
+            except VenueError as error:
+                log.warning("keep_alive_failed error=%s", error)
+
+    def _on_signal(self, signal: Signal) -> None:
+        self.manager.submit(signal)
+
+    def _on_note(self, note: Note) -> None:
+        self._operator.note(note)
+
+    def _on_closed(self, slot: Slot) -> None:
+        wanted = self._app.config.candles
+        if wanted is not None and self.slots[0].closed_seen >= wanted:
+            self.end()
+
+    def account_view(self) -> AccountView:
+        """Return the account as scripts may see it."""
+        book = self.manager.book
+        marks: Mapping[str, Decimal] = self.engine.marks()
+        rows = []
+        for symbol, state in book.symbols.items():
+            trade = state.trade
+            if trade is None:
+                continue
+            mark = marks.get(symbol, trade.entry_price)
+            profit = trade.direction.sign * trade.qty * (mark - trade.entry_price)
+            rows.append(
+                {
+                    "symbol": symbol,
+                    "side": str(trade.direction),
+                    "qty": float(trade.qty),
+                    "entry_price": float(trade.entry_price),
+                    "unrealized_pnl": float(profit),
+                    "stop": _float(trade.stop_price),
+                    "take": _float(trade.target_price),
+                }
+            )
+        available = ZERO if book.account is None else book.account.available
+        return AccountView(available_balance=float(available), positions=tuple(rows))
+
+    async def _store_candle(self, symbol: str, interval: str, candle: Candle) -> None:
+        row = (candle.open_ms, candle.open, candle.high, candle.low, candle.close, candle.volume)
+        await self._venue.store.write(
+            lambda conn: klines.upsert_klines(conn, symbol, interval, [row])
+        )
+
+    async def _refill(self, symbol: str, interval: str, from_ms: int) -> list[Candle]:
+        rows = await self._venue.client.klines(symbol, interval, start_ms=from_ms, limit=499)
+        before_ms = open_of(self._venue.clock.now_ms(), interval)
+        return [Candle(*row[:6]) for row in rows if row[0] < before_ms]
+
+
+def _stream_of(plan: Plan) -> str:
+    return f"{plan.symbol.lower()}@kline_{plan.timeframe}"
+
+
+def _float(price: Decimal | None) -> float | None:
+    return None if price is None else float(price)

@@ -1,0 +1,200 @@
+"""`--script FILE`: run strategy scripts, once or in a loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import webbrowser
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from milo import __version__
+from milo.cli.chart_source import SessionChart
+from milo.cli.context import App
+from milo.cli.journal import RunJournal
+from milo.cli.live import LiveSession, Plan
+from milo.cli.operator import Operator
+from milo.cli.summary import closing_lines, summary, versions, write_summary
+from milo.cli.venue import OpenVenue, Purpose, open_venue
+from milo.clock import iso_minute, monotonic_s, wall_ms
+from milo.config import has_display
+from milo.errors import ConfigError
+from milo.intervals import INTERVAL_MS
+from milo.orders.ids import run_id_of
+
+CHART_PORT = 8080
+
+
+async def run(app: App) -> int:
+    """Run the scripts until the run ends; exit code 0."""
+    _check_arguments(app)
+    started_s = monotonic_s()
+    async with AsyncExitStack() as stack:
+        plans = await _plans(app, stack)
+        first = plans[0]
+        purpose = Purpose(
+            needs_keys=True,
+            speed=INTERVAL_MS[first.timeframe] / 1000 if app.arguments.loop else 1.0,
+            is_run=True,
+            timeframe=first.timeframe,
+            symbol=first.symbol,
+        )
+        venue = await stack.enter_async_context(open_venue(app, purpose))
+        for plan in plans:
+            await venue.instrument(plan.symbol)
+        await _may_go_live(app, venue, plans)
+        await _run_on(app, venue, plans, started_s)
+    return 0
+
+
+async def _run_on(app: App, venue: OpenVenue, plans: Sequence[Plan], started_s: float) -> None:
+    operator = Operator(app.console, venue.clock, shows_prints=_shows_prints(app, venue))
+    operator.say(f"Milo {__version__} on {_where(venue)}")
+    run_id = run_id_of(wall_ms())
+    journal = RunJournal(venue.store, run_id)
+    await journal.start(
+        venue=venue.name, header_json=_header(venue, plans), now_ms=venue.clock.now_ms()
+    )
+    session = LiveSession(app, venue, plans, run_id=run_id, journal=journal, operator=operator)
+    await session.prepare()
+    try:
+        async with _chart(app, session, operator):
+            await session.run()
+    finally:
+        content = summary(
+            slots=session.slots,
+            manager=session.manager,
+            start_balance=session.start_wallet,
+            seconds=monotonic_s() - started_s,
+        )
+        if app.config.json is not None:
+            write_summary(app.config.json, content)
+        await asyncio.shield(journal.end(venue.clock.now_ms()))
+    for line in closing_lines(content):
+        operator.say(line)
+
+
+def _check_arguments(app: App) -> None:
+    if app.arguments.loop is None:
+        for name in ("candles", "seconds"):
+            if getattr(app.config, name) is not None:
+                raise ConfigError(f"--{name} belongs to --loop")
+    folder = None if app.config.json is None else app.config.json.parent
+    if folder is not None and not folder.is_dir():
+        raise ConfigError(f"--json {app.config.json}: no such folder")
+
+
+async def _plans(app: App, stack: AsyncExitStack) -> list[Plan]:
+    """Start every script's worker, and resolve what it runs on."""
+    executors = [app.make.executor(path, app.arguments.inputs) for path in app.arguments.scripts]
+    for executor in executors:
+        stack.push_async_callback(executor.close)
+    headers = await asyncio.gather(*(executor.start() for executor in executors))
+    plans: list[Plan] = []
+    for executor, header in zip(executors, headers, strict=True):
+        for text in header.warnings:
+            app.console.warn(f"{header.name}: {text}")
+        plans.append(
+            Plan(
+                executor=executor,
+                header=header,
+                symbol=header.coin or app.config.symbol,
+                timeframe=header.timeframe or app.config.interval[0],
+            )
+        )
+    for index, plan in enumerate(plans):
+        for other in plans[:index]:
+            if other.symbol == plan.symbol:
+                raise ConfigError(
+                    f"{other.header.name} and {plan.header.name} both trade {plan.symbol}; "
+                    "one script a symbol"
+                )
+    return plans
+
+
+async def _may_go_live(app: App, venue: OpenVenue, plans: Sequence[Plan]) -> None:
+    """Ask for the typed confirmation before real orders; say plainly what is read only."""
+    if not venue.is_real:
+        return
+    if not app.config.live:
+        app.console.warn(f"{venue.title}: read only, no order will be sent (give --live to trade)")
+        return
+    if await venue.client.is_hedge_mode():
+        raise ConfigError(
+            f"the account on {venue.title} is in hedge mode; Milo trades one-way: "
+            "switch the position mode first"
+        )
+    symbols = ", ".join(plan.symbol for plan in plans)
+    if app.config.yes_live:
+        app.console.warn(f"LIVE: real orders on {venue.title} for {symbols}")
+        return
+    wanted = f"LIVE {plans[0].symbol}"
+    typed = app.console.ask(
+        f"Real orders with real money on {venue.title} for {symbols}. Type {wanted} to go on: "
+    )
+    if typed.strip() != wanted:
+        raise ConfigError("not confirmed: nothing was started")
+
+
+@contextlib.asynccontextmanager
+async def _chart(app: App, session: LiveSession, operator: Operator) -> AsyncIterator[None]:
+    config = app.config
+    # A stepped run is a batch job: it serves a page only where a port was asked for.
+    is_batch = session.venue.is_stepped and config.port is None
+    if app.arguments.loop is None or config.no_chart or is_batch:
+        yield
+        return
+    port = CHART_PORT if config.port is None else config.port
+    source = SessionChart(session, operator)
+    chart = app.make.chart(source, port)
+    await chart.start()
+    operator.say(f"chart: {chart.url}")
+    if not config.no_browser and has_display():
+        await asyncio.to_thread(webbrowser.open, chart.url)
+    try:
+        yield
+    finally:
+        source.is_finished = True
+        await chart.stop()
+
+
+def _shows_prints(app: App, venue: OpenVenue) -> bool:
+    return app.config.verbose or not venue.is_stepped
+
+
+def _where(venue: OpenVenue) -> str:
+    now = iso_minute(venue.clock.now_ms())
+    if venue.exchange is None:
+        return venue.title
+    speed = "stepped" if venue.is_stepped else f"speed {venue.clock.speed:g}"
+    return f"{venue.title} at {venue.exchange.address.rest_url}, {speed}, now {now} UTC"
+
+
+def _header(venue: OpenVenue, plans: Sequence[Plan]) -> str:
+    return json.dumps(
+        {
+            "venue": venue.name,
+            "title": venue.title,
+            "versions": versions(),
+            "scripts": [
+                {
+                    "name": plan.header.name,
+                    "sha256": plan.header.text_sha256,
+                    "symbol": plan.symbol,
+                    "timeframe": plan.timeframe,
+                }
+                for plan in plans
+            ],
+        }
+    )
+
+
+def script_paths(values: Sequence[str]) -> tuple[Path, ...]:
+    """Return the scripts' paths; ConfigError names one that is not there."""
+    paths = tuple(Path(value) for value in values)
+    for path in paths:
+        if not path.is_file():
+            raise ConfigError(f"script {path}: no such file")
+    return paths

@@ -1,0 +1,287 @@
+"""Opening a venue: its folder, its store, its client, and the embedded exchange where it is one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from milo.cli.context import App, Client, Store
+from milo.clock import VenueClock
+from milo.config import STEPPED, Config, nearest, shown_value
+from milo.errors import ConfigError
+from milo.model import Instrument
+from milo.ops.exchange_process import LINGER_S, EmbeddedExchange, attach, launch
+from milo.ops.folder_lock import FolderLock
+from milo.ports import Signer
+from milo.store import klines
+from milo.wire.dialects import BINANCE, VENUES, Dialect
+from milo.wire.sign import HmacSigner
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenVenue:
+    """A venue that is ready to be asked."""
+
+    name: str
+    title: str
+    folder: Path
+    dialect: Dialect
+    ws_url: str
+    clock: VenueClock
+    client: Client
+    store: Store
+    exchange: EmbeddedExchange | None
+    """None on a venue outside."""
+    has_keys: bool
+    is_real: bool
+
+    @property
+    def is_stepped(self) -> bool:
+        return self.exchange is not None and self.clock.speed == STEPPED
+
+    async def instrument(self, symbol: str) -> Instrument:
+        """Return the symbol's instrument; ConfigError names near ones where it is unknown."""
+        known = await self.client.exchange_info()
+        if symbol not in known:
+            close = nearest(symbol, list(known))
+            hint = f"; nearest: {', '.join(close)}" if close else ""
+            raise ConfigError(f"{self.name} does not know the symbol {symbol}{hint}")
+        return known[symbol]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purpose:
+    """What a command needs of the venue."""
+
+    needs_keys: bool = False
+    speed: float = 1.0
+    """For an embedded exchange that must be started, where the user names no other."""
+    is_run: bool = False
+    """A script run: a replay starts afresh, and only one may be on the venue at a time."""
+    timeframe: str | None = None
+    symbol: str | None = None
+
+
+@contextlib.asynccontextmanager
+async def open_venue(app: App, purpose: Purpose) -> AsyncIterator[OpenVenue]:
+    """Open the configured venue; everything is closed again at the end, in order."""
+    config = app.config
+    async with AsyncExitStack() as stack:
+        if config.is_sim:
+            yield await _open_sim(app, purpose, stack)
+        else:
+            yield await _open_outside(app, purpose, stack)
+
+
+async def _open_sim(app: App, purpose: Purpose, stack: AsyncExitStack) -> OpenVenue:
+    config = app.config
+    folder = await asyncio.to_thread(sim_folder, config, purpose.symbol or config.symbol)
+    if purpose.is_run:
+        stack.enter_context(FolderLock(folder))
+    exchange = await _sim_exchange(config, purpose, folder)
+    stack.push_async_callback(exchange.stop)
+    address = exchange.address
+    speed = STEPPED if address.speed == "max" else float(address.speed)
+    clock = VenueClock(speed=speed)
+    signer = HmacSigner(address.api_key, address.api_secret)
+    client = await stack.enter_async_context(
+        app.make.client(dialect=BINANCE, rest_url=address.rest_url, clock=clock, signer=signer)
+    )
+    await client.sync_clock()
+    store = await stack.enter_async_context(app.make.store(folder))
+    # A simulated clock can be set back by starting afresh: what lies ahead of it is not known yet.
+    now_ms = clock.now_ms()
+    await store.write(lambda conn: klines.discard_from(conn, now_ms))
+    return OpenVenue(
+        name="sim",
+        title=address.title,
+        folder=folder,
+        dialect=BINANCE,
+        ws_url=address.ws_url,
+        clock=clock,
+        client=client,
+        store=store,
+        exchange=exchange,
+        has_keys=True,
+        is_real=False,
+    )
+
+
+async def _sim_exchange(config: Config, purpose: Purpose, folder: Path) -> EmbeddedExchange:
+    running = await attach(folder)
+    if running is not None:
+        wanted = None if config.speed is None else shown_value("speed", config.speed)
+        if wanted is not None and wanted != _speed_text(running.address.speed):
+            raise ConfigError(
+                f"the embedded exchange of {folder} already runs at speed "
+                f"{_speed_text(running.address.speed)} (process {running.address.pid}); "
+                "end it or leave --speed away"
+            )
+        if purpose.is_run and config.market is not None and not config.resume:
+            raise ConfigError(
+                f"the embedded exchange of {folder} is in use (process {running.address.pid}); "
+                "end it, or use --resume to join it"
+            )
+        return running
+    return await launch(folder, exchange_arguments(config, purpose))
+
+
+def _speed_text(speed: str) -> str:
+    return speed if speed == "max" else f"{float(speed):g}"
+
+
+def exchange_arguments(config: Config, purpose: Purpose) -> list[str]:
+    """Return the command line of the embedded exchange for these settings."""
+    speed = purpose.speed if config.speed is None else config.speed
+    arguments = ["--speed", shown_value("speed", speed), "--seed", str(config.seed)]
+    arguments += ["--balance-start", str(config.balance_start), "--linger", f"{LINGER_S:g}"]
+    files = {
+        "--market": config.market,
+        "--funding": config.funding,
+        "--exchange-info": config.exchange_info,
+        "--brackets": config.brackets,
+    }
+    for flag, path in files.items():
+        if path is not None:
+            arguments += [flag, str(_existing(path, flag))]
+    if config.market is not None:
+        arguments += ["--symbol", purpose.symbol or config.symbol]
+        if purpose.timeframe is not None:
+            arguments += ["--timeframe", purpose.timeframe]
+        arguments.append("--fresh" if purpose.is_run and not config.resume else "--resume")
+    if config.start is not None:
+        if config.market is None:
+            raise ConfigError("--start belongs to --market FILE")
+        arguments += ["--start", str(config.start)]
+    return arguments
+
+
+def sim_folder(config: Config, symbol: str) -> Path:
+    """Return the folder of the simulated venue; its name holds what its market is made of."""
+    if config.market is None:
+        suffix = "" if config.seed == 1 else f"-seed{config.seed}"
+        return (config.data_dir / f"sim{suffix}").resolve()
+    digest = hashlib.sha256()
+    for path in (config.market, config.funding):
+        if path is not None:
+            digest.update(_bytes_of(path))
+    digest.update(symbol.encode())
+    return (config.data_dir / f"sim-market-{digest.hexdigest()[:12]}").resolve()
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _existing(path: Path, flag: str) -> Path:
+    if not path.is_file():
+        raise ConfigError(f"{flag} {path}: no such file")
+    return path.resolve()
+
+
+async def _open_outside(app: App, purpose: Purpose, stack: AsyncExitStack) -> OpenVenue:
+    config = app.config
+    _refuse_sim_settings(config)
+    known = VENUES.get(config.exchange)
+    if known is not None:
+        name, title, rest_url, ws_url = known.name, known.title, known.rest_url, known.ws_url
+        dialect, is_real = known.dialect, known.is_real
+    else:
+        name, rest_url, ws_url = _parse_url(config.exchange)
+        title, dialect, is_real = f"exchange at {rest_url}", BINANCE, True
+    signer = await asyncio.to_thread(_signer, app, name, is_needed=purpose.needs_keys)
+    folder = (config.data_dir / name).resolve()
+    _make_folder(folder)
+    if purpose.is_run:
+        stack.enter_context(FolderLock(folder))
+    clock = VenueClock()
+    client = await stack.enter_async_context(
+        app.make.client(dialect=dialect, rest_url=rest_url, clock=clock, signer=signer)
+    )
+    await client.sync_clock()
+    store = await stack.enter_async_context(app.make.store(folder))
+    return OpenVenue(
+        name=name,
+        title=title,
+        folder=folder,
+        dialect=dialect,
+        ws_url=ws_url,
+        clock=clock,
+        client=client,
+        store=store,
+        exchange=None,
+        has_keys=signer is not None,
+        is_real=is_real,
+    )
+
+
+def _refuse_sim_settings(config: Config) -> None:
+    for name in ("market", "speed", "start", "funding", "exchange_info", "brackets"):
+        if getattr(config, name) is not None:
+            flag = "--" + name.replace("_", "-")
+            raise ConfigError(f"{flag} belongs to the embedded exchange (--exchange sim)")
+
+
+def _parse_url(text: str) -> tuple[str, str, str]:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        names = ", ".join(["sim", *VENUES])
+        close = nearest(text, ["sim", *VENUES])
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        raise ConfigError(f"unknown venue {text!r}{hint}; use {names} or a base URL")
+    rest_url = f"{parts.scheme}://{parts.netloc}"
+    ws_url = f"{'wss' if parts.scheme == 'https' else 'ws'}://{parts.netloc}"
+    return parts.netloc.replace(":", "-"), rest_url, ws_url
+
+
+def venue_name(text: str) -> str:
+    """Return the name under which a venue's keys and data are kept; ConfigError if unknown."""
+    if text in VENUES:
+        return text
+    if text == "sim":
+        raise ConfigError("the embedded exchange (sim) makes its own keys; it takes none")
+    return _parse_url(text)[0]
+
+
+def keys_path(config: Config) -> Path:
+    """Return where the key file is, or goes: MILOBOT's ./keys.json is honoured where it exists."""
+    if config.keys_file is not None:
+        return config.keys_file
+    own = config.data_dir / "keys.json"
+    seeds = Path("keys.json")
+    return seeds if seeds.is_file() and not own.is_file() else own
+
+
+def _signer(app: App, venue: str, *, is_needed: bool) -> Signer | None:
+    if not is_needed:
+        return None
+    path = keys_path(app.config)
+    keys = app.make.keys(path)
+    if not keys.exists():
+        raise ConfigError(
+            f"{venue} needs API keys and {path} does not exist; "
+            f"run: python main.py --set-keys {venue}"
+        )
+    password = app.config.key_password
+    told = keys.migrate_plaintext(password)
+    if told is not None:
+        app.console.warn(told)
+    if password is None:
+        password = app.console.ask_secret(f"Password of {path}: ")
+    return keys.signer(venue, password)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot use the data directory {folder}: {error.strerror}") from None

@@ -1,0 +1,91 @@
+"""The ports of the core: what it asks of the world, as protocols (layer 0)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from milo.model import (
+    Balance,
+    CommissionRate,
+    Fill,
+    Instrument,
+    LeverageBracket,
+    NewOrder,
+    OrderReport,
+    PositionReport,
+    SymbolConfig,
+)
+
+
+class Signer(Protocol):
+    """Hold a venue's key pair and sign with it; the secret never leaves it."""
+
+    @property
+    def api_key(self) -> str:
+        """The public half of the key, sent as a header."""
+        ...
+
+    def sign(self, payload: bytes) -> str:
+        """Return the signature of exactly these bytes, as text that can go into a query."""
+        ...
+
+
+class TradingClient(Protocol):
+    """What the trading core's shell asks of a venue; errors are those of milo.errors."""
+
+    async def exchange_info(self) -> dict[str, Instrument]: ...
+    async def leverage_brackets(self) -> dict[str, tuple[LeverageBracket, ...]]: ...
+    async def commission_rate(self, symbol: str) -> CommissionRate: ...
+    async def symbol_config(self, symbol: str) -> SymbolConfig: ...
+    async def balance(self) -> Balance: ...
+    async def positions(self) -> tuple[PositionReport, ...]: ...
+    async def open_orders(self, symbol: str | None = None) -> tuple[OrderReport, ...]: ...
+    async def set_leverage(self, symbol: str, leverage: int) -> int: ...
+    async def set_isolated(self, symbol: str, is_isolated: bool = True) -> None: ...
+    async def place_order(self, order: NewOrder) -> OrderReport: ...
+    async def cancel_order(self, symbol: str, client_id: str, *, is_conditional: bool) -> None: ...
+    async def query_order(
+        self, symbol: str, client_id: str, *, is_conditional: bool
+    ) -> OrderReport: ...
+    async def user_trades(
+        self,
+        symbol: str,
+        *,
+        start_ms: int | None = None,
+        end_ms: int | None = None,
+        limit: int = 500,
+        order_id: int | None = None,
+    ) -> tuple[Fill, ...]: ...
+
+
+class Journal(Protocol):
+    """Where events and commands are written before anything is done about them."""
+
+    async def append(self, entries: Sequence[tuple[int, str, str]]) -> None:
+        """Commit entries (time_ms, kind, JSON body) in order; StoreError where it cannot."""
+        ...
+
+
+class Console(Protocol):
+    """Where a command talks with the person who gave it."""
+
+    def say(self, text: str) -> None:
+        """Print a line of the command's result."""
+        ...
+
+    def warn(self, text: str) -> None:
+        """Print a line that is not the result: a warning, a hint."""
+        ...
+
+    def ask(self, prompt: str) -> str:
+        """Return the line that the person types; ConfigError where nobody can."""
+        ...
+
+    def ask_secret(self, prompt: str) -> str:
+        """As `ask`, without showing what is typed."""
+        ...
+
+
+Progress = Callable[[str, int, int], Any]
+"""Called with (what, done, total) as long work goes on."""

@@ -1,0 +1,313 @@
+"""TradeManager: the one inbox loop, the only writer of the book, the hands of the core.
+
+Decides nothing itself: `milo.orders.step` does. Every event comes through one queue; what the core
+answers is written to the journal before it is acted upon; each request leaves as a task and comes
+back as an event, so the loop never waits for the venue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+
+import msgspec
+
+from milo.activity import Activity
+from milo.clock import VenueClock
+from milo.commands import (
+    Cancel,
+    Command,
+    Enter,
+    LookUp,
+    Note,
+    Place,
+    ReadAccount,
+    RecordTrade,
+    Trade,
+    WatchStop,
+)
+from milo.errors import OrderNotFound, OutcomeUnknown, Retryable, VenueError
+from milo.events import OrderEvent
+from milo.inbox import (
+    Absent,
+    Accepted,
+    AccountRead,
+    Canceled,
+    CoreEvent,
+    Failed,
+    Failure,
+    FillFound,
+    StopOverdue,
+    SymbolReady,
+)
+from milo.model import NewOrder
+from milo.orders.book import Book, CoreConfig
+from milo.orders.ledger import open_rows
+from milo.orders.step import step
+from milo.ports import Journal, TradingClient
+
+log = logging.getLogger(__name__)
+
+INBOX_SIZE = 100_000
+JOURNAL_BATCH = 200
+"""Entries that change nothing at the venue wait for company, this many at most."""
+LOOK_UP_DELAYS_S = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
+"""An order can stay invisible for seconds after it was taken."""
+PROTECT_RETRY_DELAYS_S = (0.1, 0.2, 0.4, 0.8, 1.0)
+"""For protective and closing orders that failed for sure."""
+
+_encoder = msgspec.json.Encoder(decimal_format="string")
+
+
+class TradeManager:
+    """Runs the core on one venue's account; use as: start symbols, `run()` as a task, `submit`."""
+
+    def __init__(
+        self,
+        *,
+        client: TradingClient,
+        journal: Journal,
+        clock: VenueClock,
+        activity: Activity,
+        run_id: str,
+        config: CoreConfig,
+        on_note: Callable[[Note], None],
+    ) -> None:
+        self._client = client
+        self._journal = journal
+        self._clock = clock
+        self._activity = activity
+        self._config = config
+        self._on_note = on_note
+        self._inbox: asyncio.Queue[CoreEvent] = asyncio.Queue(maxsize=INBOX_SIZE)
+        self._unwritten: list[tuple[int, str, str]] = []
+        self._tasks: asyncio.TaskGroup | None = None
+        self._closed: list[Trade] = []
+        self._book = Book(run_id=run_id)
+        self.orders_sent = 0
+        self.fills_seen = 0
+
+    @property
+    def book(self) -> Book:
+        """The book as it stands; an immutable value."""
+        return self._book
+
+    def trades(self) -> tuple[Trade, ...]:
+        """Return every row of the run: closed parts in order, then what is still open."""
+        return (*self._closed, *open_rows(self._book))
+
+    async def prepare(self, symbols: Mapping[str, str]) -> None:
+        """Read what the core must know of each symbol (symbol -> script), and the account."""
+        instruments = await self._client.exchange_info()
+        brackets = await self._client.leverage_brackets()
+        for symbol, script in symbols.items():
+            fees, config = await asyncio.gather(
+                self._client.commission_rate(symbol), self._client.symbol_config(symbol)
+            )
+            self.submit(
+                SymbolReady(
+                    instrument=instruments[symbol],
+                    brackets=brackets[symbol],
+                    fees=fees,
+                    config=config,
+                    script=script,
+                )
+            )
+        await self._fetch_account()
+
+    def submit(self, event: CoreEvent) -> None:
+        """Put an event in the inbox. Account events are never dropped: a full inbox is an error."""
+        self._activity.begin()
+        self._inbox.put_nowait(event)
+
+    async def run(self) -> None:
+        """Handle events until cancelled; on the way out write what the journal still lacks."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                while True:
+                    event = await self._inbox.get()
+                    try:
+                        await self._handle(event)
+                    finally:
+                        self._activity.end()
+        finally:
+            await asyncio.shield(self._flush())
+
+    async def _handle(self, event: CoreEvent) -> None:
+        now_ms = self._clock.now_ms()
+        if isinstance(event, OrderEvent) and event.fill is not None:
+            self.fills_seen += 1
+        before = self._book
+        self._book, commands = step(before, event, now_ms, self._config)
+        if commands or self._book is not before:
+            self._remember(now_ms, event, commands)
+        if any(isinstance(command, _OUTGOING) for command in commands) or (
+            len(self._unwritten) >= JOURNAL_BATCH
+        ):
+            await self._flush()
+        for command in commands:
+            self._act(command)
+
+    def _remember(self, now_ms: int, event: CoreEvent, commands: tuple[Command, ...]) -> None:
+        for kind, item in (("event", event), *(("command", command) for command in commands)):
+            body = _encoder.encode(item).decode()
+            self._unwritten.append((now_ms, f"{kind}.{type(item).__name__}", body))
+
+    async def _flush(self) -> None:
+        if self._unwritten:
+            entries, self._unwritten = self._unwritten, []
+            await self._journal.append(entries)
+
+    def _act(self, command: Command) -> None:
+        match command:
+            case Note():
+                self._on_note(command)
+            case RecordTrade():
+                self._closed.append(command.trade)
+            case WatchStop():
+                self._watch(command)
+            case Enter():
+                self._go(self._enter(command))
+            case Place():
+                self._go(self._place(command.order))
+            case Cancel():
+                self._go(self._cancel(command))
+            case LookUp():
+                self._go(self._look_up(command))
+            case ReadAccount():
+                self._go(self._read_account(command))
+
+    def _go(self, work: Awaitable[None]) -> None:
+        assert self._tasks is not None
+        self._activity.begin()
+        self._tasks.create_task(self._counted(work))
+
+    async def _counted(self, work: Awaitable[None]) -> None:
+        try:
+            await work
+        finally:
+            self._activity.end()
+
+    def _watch(self, command: WatchStop) -> None:
+        overdue = StopOverdue(symbol=command.symbol, client_id=command.client_id)
+        asyncio.get_running_loop().call_later(command.after_s, self.submit, overdue)
+
+    async def _enter(self, command: Enter) -> None:
+        order = command.order
+        try:
+            if command.must_set_isolated:
+                await self._client.set_isolated(order.symbol)
+            if command.leverage is not None:
+                await self._client.set_leverage(order.symbol, command.leverage)
+        except VenueError as error:
+            self._fail(order, Failure.REFUSED, error)
+            return
+        await self._send(order)
+
+    async def _place(self, order: NewOrder) -> None:
+        for delay_s in (*PROTECT_RETRY_DELAYS_S, None):
+            try:
+                await self._send(order, raises_retryable=delay_s is not None)
+            except Retryable as error:
+                assert delay_s is not None
+                log.warning("order_retry client_id=%s error=%s", order.client_id, error)
+                await asyncio.sleep(max(delay_s, error.retry_after_ms / 1000))
+            else:
+                return
+
+    async def _send(self, order: NewOrder, *, raises_retryable: bool = False) -> None:
+        self.orders_sent += 1
+        try:
+            report = await self._client.place_order(order)
+        except OutcomeUnknown as error:
+            self._fail(order, Failure.UNKNOWN, error)
+        except Retryable as error:
+            self.orders_sent -= 1
+            if raises_retryable:
+                raise
+            self._fail(order, Failure.REFUSED, error)
+        except VenueError as error:
+            self.orders_sent -= 1
+            self._fail(order, Failure.REFUSED, error)
+        else:
+            self.submit(Accepted(report=report))
+
+    def _fail(self, order: NewOrder, failure: Failure, error: VenueError) -> None:
+        log.warning(
+            "order_failed symbol=%s client_id=%s outcome=%s code=%s",
+            order.symbol, order.client_id, failure, error.code,
+        )  # fmt: skip
+        self.submit(
+            Failed(
+                symbol=order.symbol,
+                client_id=order.client_id,
+                failure=failure,
+                code=error.code,
+                text=str(error),
+            )
+        )
+
+    async def _cancel(self, command: Cancel) -> None:
+        try:
+            await self._client.cancel_order(
+                command.symbol, command.client_id, is_conditional=command.is_conditional
+            )
+        except OrderNotFound:
+            pass
+        except VenueError as error:
+            log.warning("cancel_failed client_id=%s error=%s", command.client_id, error)
+            return
+        self.submit(Canceled(symbol=command.symbol, client_id=command.client_id))
+
+    async def _look_up(self, command: LookUp) -> None:
+        for delay_s in LOOK_UP_DELAYS_S:
+            await asyncio.sleep(delay_s)
+            try:
+                report = await self._client.query_order(
+                    command.symbol, command.client_id, is_conditional=command.is_conditional
+                )
+            except VenueError as error:
+                log.warning("look_up client_id=%s error=%s", command.client_id, error)
+                continue
+            order_id = report.triggered_venue_id if report.is_conditional else report.venue_id
+            self.submit(Accepted(report=report))
+            if report.filled_qty and order_id:
+                for fill in await self._client.user_trades(command.symbol, order_id=order_id):
+                    self.submit(FillFound(fill=fill))
+            return
+        self.submit(Absent(symbol=command.symbol, client_id=command.client_id))
+
+    async def _read_account(self, command: ReadAccount) -> None:
+        log.info("read_account why=%r", command.why)
+        try:
+            await self._fetch_account()
+        except VenueError as error:
+            log.warning("read_account_failed error=%s", error)
+            asyncio.get_running_loop().call_later(1.0, self._go_read_account, command)
+
+    def _go_read_account(self, command: ReadAccount) -> None:
+        self._go(self._read_account(command))
+
+    async def _fetch_account(self) -> None:
+        """Read the account; first the fills since the last known one, so that no trade is lost."""
+        for symbol, state in self._book.symbols.items():
+            if state.trade is None:
+                continue
+            fills = await self._client.user_trades(symbol, start_ms=state.trade.entry_ms)
+            for fill in fills:
+                if fill.trade_id > state.last_trade_id:
+                    self.submit(FillFound(fill=fill))
+        balance, positions, orders = await asyncio.gather(
+            self._client.balance(), self._client.positions(), self._client.open_orders()
+        )
+        self.submit(AccountRead(balance=balance, positions=positions, orders=orders))
+
+    def recover(self, why: str) -> None:
+        """Read the account again after a gap in the user stream."""
+        self._go_read_account(ReadAccount(why=why))
+
+
+_OUTGOING = (Enter, Place, Cancel)
+"""Commands that change something at the venue: the journal is committed before them."""
