@@ -25,7 +25,7 @@ from milo.intervals import next_open_ms
 from milo.model import Candle, DistanceKind, EntryIntent, Intent, ScriptHeader, ScriptResult
 from milo.money import from_float
 from milo.script.actions import parse_action
-from milo.script.evaluation import AccountView, EvaluationRequest
+from milo.script.request import AccountView, EvaluationRequest
 from milo.ta import atr
 
 log = logging.getLogger(__name__)

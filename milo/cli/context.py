@@ -23,7 +23,7 @@ from milo.inbox import CoreEvent, Signal
 from milo.model import Candle, FundingRate, ScriptHeader, ScriptResult
 from milo.orders.book import Book, CoreConfig
 from milo.ports import Console, Journal, Signer, TradingClient
-from milo.script.evaluation import AccountView, EvaluationRequest
+from milo.script.request import AccountView, EvaluationRequest
 from milo.wire.dialects import Dialect
 
 T = TypeVar("T")

@@ -33,8 +33,8 @@ from milo.inbox import Signal
 from milo.intervals import open_of
 from milo.model import Candle, ScriptHeader
 from milo.money import ZERO
-from milo.orders.book import CoreConfig
-from milo.script.evaluation import AccountView
+from milo.orders.book import Account, CoreConfig
+from milo.script.request import AccountView, PositionView
 from milo.store import klines
 
 log = logging.getLogger(__name__)
@@ -151,15 +151,13 @@ class LiveSession:
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
-                running = [
-                    tasks.create_task(self.manager.run(), name="trade manager"),
+                running = [tasks.create_task(self.manager.run(), name="trade manager")]
+                self.start_wallet = (await self._account()).wallet
+                running += [
                     tasks.create_task(self.engine.run(), name="script engine"),
                     tasks.create_task(self._pump(), name="stream pump"),
                     tasks.create_task(self._keep_alive(), name="listen key"),
                 ]
-                await self._until_settled()
-                account = self.manager.book.account
-                self.start_wallet = ZERO if account is None else account.wallet
                 await self._until_ended(tasks)
                 for task in running:
                     task.cancel()
@@ -169,6 +167,12 @@ class LiveSession:
     def end(self) -> None:
         """Let the run end; what is under way is finished first."""
         self._ended.set()
+
+    async def _account(self) -> Account:
+        """Return the account once the core has taken it in; no script runs before."""
+        while (account := self.manager.book.account) is None:  # noqa: ASYNC110 - a few ms, once
+            await asyncio.sleep(0.002)
+        return account
 
     async def _until_ended(self, tasks: asyncio.TaskGroup) -> None:
         if self._app.arguments.loop is None:
@@ -236,6 +240,9 @@ class LiveSession:
 
     def _dispatch(self, event: Any) -> None:
         match event:
+            case KlineEvent() if self._ended.is_set():
+                # The run is ending: what is under way is finished, nothing new is decided.
+                pass
             case KlineEvent():
                 self.last_market_s = monotonic_s()
                 self._follow_clock(event.event_ms)
@@ -306,15 +313,15 @@ class LiveSession:
             mark = marks.get(symbol, trade.entry_price)
             profit = trade.direction.sign * trade.qty * (mark - trade.entry_price)
             rows.append(
-                {
-                    "symbol": symbol,
-                    "side": str(trade.direction),
-                    "qty": float(trade.qty),
-                    "entry_price": float(trade.entry_price),
-                    "unrealized_pnl": float(profit),
-                    "stop": _float(trade.stop_price),
-                    "take": _float(trade.target_price),
-                }
+                PositionView(
+                    symbol=symbol,
+                    side=str(trade.direction),
+                    qty=float(trade.qty),
+                    entry_price=float(trade.entry_price),
+                    unrealized_pnl=float(profit),
+                    stop=_float(trade.stop_price),
+                    take=_float(trade.target_price),
+                )
             )
         available = ZERO if book.account is None else book.account.available
         return AccountView(available_balance=float(available), positions=tuple(rows))

@@ -27,6 +27,8 @@ async def run(app: App) -> int:
         )
     port = EXCHANGE_PORT if config.port is None else config.port
     arguments = [*exchange_arguments(config, purpose), "--port", str(port)]
+    if config.market is None:
+        arguments.append("--wall-clock")
     del arguments[arguments.index("--linger") : arguments.index("--linger") + 2]
     exchange = await launch(folder, arguments)
     address = exchange.address
