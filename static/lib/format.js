@@ -1,0 +1,153 @@
+/**
+ * Numbers and times as text. Times are ms UTC; nothing here depends on the browser's locale or zone.
+ */
+
+const MINUS = "\u2212";
+const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const SECOND = 1000;
+const MINUTE = 60 * SECOND;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+
+/** @type {Map<number, Intl.NumberFormat>} */
+const fixedFormats = new Map();
+const compactFormat = new Intl.NumberFormat("en-US", {
+  notation: "compact",
+  maximumSignificantDigits: 4,
+});
+
+/** @param {string} text */
+const withMinus = (text) => text.replace("-", MINUS);
+/** @param {number} value */
+const two = (value) => String(value).padStart(2, "0");
+
+/**
+ * A number with exactly `decimals` digits after the point and thousands separators.
+ * @param {number} value
+ * @param {number} decimals
+ */
+export function fixed(value, decimals) {
+  let format = fixedFormats.get(decimals);
+  if (format === undefined) {
+    format = new Intl.NumberFormat("en-US", {
+      minimumFractionDigits: decimals,
+      maximumFractionDigits: decimals,
+    });
+    fixedFormats.set(decimals, format);
+  }
+  return withMinus(format.format(value));
+}
+
+/**
+ * A price with at least the digits of the tick, and more where the recorded price is finer.
+ * @param {number} value
+ * @param {number} decimals
+ */
+export function price(value, decimals) {
+  const text = fixed(value, decimals);
+  const isCoarse = Math.abs(value) < 1e9 && Number(value.toFixed(decimals)) !== value;
+  return isCoarse ? withMinus(significant(value, decimals)) : text;
+}
+
+/**
+ * @param {number} value
+ * @param {number} decimals
+ */
+function significant(value, decimals) {
+  const digits = Math.min(12, decimals + 4);
+  return Number(value.toFixed(digits)).toLocaleString("en-US", {
+    minimumFractionDigits: decimals,
+    maximumFractionDigits: digits,
+  });
+}
+
+/**
+ * A decimal string of the server with thousands separators; its digits are never touched.
+ * @param {string} text
+ */
+export function decimal(text) {
+  const match = /^(-?)(\d+)(\.\d+)?$/.exec(text);
+  if (match === null) return text;
+  const whole = match[2].replace(/\B(?=(\d{3})+$)/g, ",");
+  return (match[1] ? MINUS : "") + whole + (match[3] ?? "");
+}
+
+/**
+ * A decimal string of money, rounded half up to cents for display, with its sign if asked.
+ * @param {string} text
+ * @param {boolean} [isSigned]
+ */
+export function money(text, isSigned = false) {
+  const value = Number(text);
+  if (!Number.isFinite(value)) return text;
+  const shown = fixed(value, 2);
+  const isZero = /^[\u2212]?0\.00$/.test(shown);
+  if (isZero) return "0.00";
+  return isSigned && value > 0 ? `+${shown}` : shown;
+}
+
+/** @param {number} value a fraction, 0.01 is 1 % */
+export function percent(value) {
+  const shown = fixed(value * 100, 2);
+  return `${value > 0 ? "+" : ""}${shown} %`;
+}
+
+/** @param {number} value */
+export function compact(value) {
+  return withMinus(compactFormat.format(value));
+}
+
+/** @param {number} ms */
+export function timeOfDay(ms) {
+  const date = new Date(ms);
+  return `${two(date.getUTCHours())}:${two(date.getUTCMinutes())}`;
+}
+
+/** @param {number} ms */
+export function secondOfDay(ms) {
+  return `${timeOfDay(ms)}:${two(new Date(ms).getUTCSeconds())}`;
+}
+
+/** @param {number} ms */
+export function monthName(ms) {
+  return MONTHS[new Date(ms).getUTCMonth()];
+}
+
+/** @param {number} ms */
+export function dayAndMonth(ms) {
+  return `${new Date(ms).getUTCDate()} ${monthName(ms)}`;
+}
+
+/**
+ * A candle's open time; the time of day only where the interval is shorter than a day.
+ * @param {number} ms
+ * @param {number} intervalMs
+ */
+export function openTime(ms, intervalMs) {
+  const date = new Date(ms);
+  const day = `${two(date.getUTCDate())} ${monthName(ms)} ${date.getUTCFullYear()}`;
+  return intervalMs < DAY ? `${day} ${timeOfDay(ms)}` : day;
+}
+
+/**
+ * Time left as `m:ss`, `h:mm:ss` or `2d 03:04:05`.
+ * @param {number} ms
+ */
+export function countdown(ms) {
+  const left = Math.max(0, ms);
+  const days = Math.floor(left / DAY);
+  const hours = Math.floor((left % DAY) / HOUR);
+  const minutes = Math.floor((left % HOUR) / MINUTE);
+  const seconds = Math.floor((left % MINUTE) / SECOND);
+  if (days > 0) return `${days}d ${two(hours)}:${two(minutes)}:${two(seconds)}`;
+  if (hours > 0) return `${hours}:${two(minutes)}:${two(seconds)}`;
+  return `${minutes}:${two(seconds)}`;
+}
+
+/** @param {number} ms */
+export function age(ms) {
+  if (ms < 10 * SECOND) return `${(Math.max(0, ms) / SECOND).toFixed(1)} s`;
+  if (ms < 2 * MINUTE) return `${Math.floor(ms / SECOND)} s`;
+  if (ms < 2 * HOUR) return `${Math.floor(ms / MINUTE)} min`;
+  return `${Math.floor(ms / HOUR)} h`;
+}
