@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
@@ -40,6 +40,7 @@ from milo.inbox import (
     FillFound,
     StopOverdue,
     SymbolReady,
+    SymbolRules,
 )
 from milo.model import NewOrder
 from milo.orders.book import Book, CoreConfig
@@ -97,24 +98,27 @@ class TradeManager:
         """Return every row of the run: closed parts in order, then what is still open."""
         return (*self._closed, *open_rows(self._book))
 
-    async def prepare(self, symbols: Mapping[str, str]) -> None:
-        """Read what the core must know of each symbol (symbol -> script), and the account."""
-        instruments = await self._client.exchange_info()
-        brackets = await self._client.leverage_brackets()
-        for symbol, script in symbols.items():
+    async def prepare(self, rules: Sequence[SymbolRules]) -> None:
+        """Take in the symbols to trade, and read the account; raises where it cannot be read."""
+        await self.refresh(rules)
+        await self._fetch_account()
+
+    async def refresh(self, rules: Sequence[SymbolRules]) -> None:
+        """Take in the venue's rules; read the account's own fees and leverage of each symbol."""
+        for rule in rules:
+            symbol = rule.instrument.symbol
             fees, config = await asyncio.gather(
                 self._client.commission_rate(symbol), self._client.symbol_config(symbol)
             )
             self.submit(
                 SymbolReady(
-                    instrument=instruments[symbol],
-                    brackets=brackets[symbol],
+                    instrument=rule.instrument,
+                    brackets=rule.brackets,
                     fees=fees,
                     config=config,
-                    script=script,
+                    script=rule.script,
                 )
             )
-        await self._fetch_account()
 
     def submit(self, event: CoreEvent) -> None:
         """Put an event in the inbox. Account events are never dropped: a full inbox is an error."""

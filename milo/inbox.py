@@ -42,6 +42,15 @@ class Signal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SymbolRules:
+    """What the venue says of a symbol to everybody, and the script that trades it here."""
+
+    instrument: Instrument
+    brackets: tuple[LeverageBracket, ...]
+    script: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SymbolReady:
     """What the core must know of a symbol before it may trade it."""
 

@@ -9,8 +9,6 @@ from milo.model import (
     Balance,
     CommissionRate,
     Fill,
-    Instrument,
-    LeverageBracket,
     NewOrder,
     OrderReport,
     PositionReport,
@@ -34,8 +32,6 @@ class Signer(Protocol):
 class TradingClient(Protocol):
     """What the trading core's shell asks of a venue; errors are those of milo.errors."""
 
-    async def exchange_info(self) -> dict[str, Instrument]: ...
-    async def leverage_brackets(self) -> dict[str, tuple[LeverageBracket, ...]]: ...
     async def commission_rate(self, symbol: str) -> CommissionRate: ...
     async def symbol_config(self, symbol: str) -> SymbolConfig: ...
     async def balance(self) -> Balance: ...

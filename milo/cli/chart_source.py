@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from milo.candles import Candles
 from milo.charts.snapshot import (
     ChartPosition,
     ChartScript,
@@ -20,8 +21,8 @@ from milo.cli.operator import Operator
 from milo.clock import monotonic_s
 from milo.commands import Trade
 from milo.errors import ConfigError
-from milo.intervals import INTERVALS
-from milo.money import ZERO, decimals_of
+from milo.intervals import INTERVALS, open_of
+from milo.money import ZERO, decimals_of, nearest_to
 from milo.orders.book import OpenTrade
 
 CANDLES_SHOWN = 5000
@@ -34,6 +35,8 @@ class SessionChart:
         self._session = session
         self._operator = operator
         self.is_finished = False
+        self._stored: dict[tuple[str, str], tuple[int, Candles]] = {}
+        """Series beside the scripts' own: the open time until which they hold, and candles."""
 
     async def snapshot(self, symbol: str | None, interval: str | None) -> ChartSnapshot:
         """Return the present state; see ChartSource."""
@@ -51,9 +54,7 @@ class SessionChart:
         if is_own:
             candles = slot.candles
         else:
-            candles = await backfill.load(
-                session.venue, shown_symbol, shown_interval, count=CANDLES_SHOWN
-            )
+            candles = await self._stored_candles(shown_symbol, shown_interval)
         state = session.manager.book.symbols.get(shown_symbol)
         trade = None if state is None else state.trade
         tick = Decimal("0.01") if state is None else state.ready.instrument.tick
@@ -74,12 +75,23 @@ class SessionChart:
             forming=slot.forming if is_own else None,
             state=self._state(slot),
             script=_script(slot),
-            position=None if trade is None else self._position(trade, shown_symbol),
+            position=None if trade is None else self._position(trade, shown_symbol, tick),
             trades=_marks(session.manager.trades(), shown_symbol),
             log=tuple(self._operator.lines),
             alert=f"script {slot.name} is halted" if slot.is_halted else None,
             numbers=self._numbers(),
         )
+
+    async def _stored_candles(self, symbol: str, interval: str) -> Candles:
+        """Return the store's candles, read again only when another one has closed."""
+        venue = self._session.venue
+        open_ms = open_of(venue.clock.now_ms(), interval)
+        known = self._stored.get((symbol, interval))
+        if known is None or known[0] != open_ms:
+            candles = await backfill.load(venue, symbol, interval, count=CANDLES_SHOWN)
+            known = (open_ms, candles)
+            self._stored[symbol, interval] = known
+        return known[1]
 
     def _slot(self, symbol: str | None, interval: str | None) -> Slot:
         for slot in self._session.slots:
@@ -95,7 +107,7 @@ class SessionChart:
             return RunState.FINISHED
         return RunState.HALTED if slot.is_halted else RunState.RUNNING
 
-    def _position(self, trade: OpenTrade, symbol: str) -> ChartPosition:
+    def _position(self, trade: OpenTrade, symbol: str, tick: Decimal) -> ChartPosition:
         mark = self._session.engine.marks().get(symbol, trade.entry_price)
         return ChartPosition(
             direction=trade.direction,
@@ -104,7 +116,9 @@ class SessionChart:
             opened_ms=trade.entry_ms,
             stop_price=trade.stop_price if trade.is_stop_confirmed else None,
             target_price=trade.target_price,
-            liquidation_price=trade.liquidation,
+            liquidation_price=None
+            if trade.liquidation is None
+            else nearest_to(trade.liquidation, tick),
             leverage=trade.leverage,
             unrealized=trade.direction.sign * trade.qty * (mark - trade.entry_price),
         )

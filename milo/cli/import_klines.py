@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from milo.cli.context import App
 from milo.clock import iso_minute
@@ -10,6 +13,22 @@ from milo.errors import ConfigError
 from milo.store.imports import import_klines
 
 HISTORY = "history.db"
+
+
+T = TypeVar("T")
+
+
+class _Lazily:
+    """Opens the store at the first write, so that a refused file leaves nothing behind."""
+
+    def __init__(self, app: App, folder: Path) -> None:
+        self._app = app
+        self._folder = folder
+
+    async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        make = self._app.make.store
+        async with make(self._folder, market_name=HISTORY, with_journal=False) as store:
+            return await store.write(work)
 
 
 async def run(app: App) -> int:
@@ -26,8 +45,9 @@ async def run(app: App) -> int:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"cannot use the data directory {folder}: {error.strerror}") from None
-    async with app.make.store(folder, market_name=HISTORY, with_journal=False) as store:
-        report = await import_klines(store, path, symbol=config.symbol, interval=config.interval[0])
+    report = await import_klines(
+        _Lazily(app, folder), path, symbol=config.symbol, interval=config.interval[0]
+    )
     app.console.say(
         f"{report.symbol} {report.interval}: {report.rows:,} candles from "
         f"{iso_minute(report.first_open_ms)} to {iso_minute(report.last_open_ms)} UTC; "

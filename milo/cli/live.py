@@ -29,13 +29,13 @@ from milo.events import (
     OrderEvent,
     StreamReset,
 )
-from milo.inbox import Signal
+from milo.inbox import Signal, SymbolRules
 from milo.intervals import open_of
 from milo.model import Candle, ScriptHeader
 from milo.money import ZERO
 from milo.orders.book import Account, CoreConfig
 from milo.script.request import AccountView, PositionView
-from milo.store import klines
+from milo.store import instruments, klines
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +46,7 @@ SETTLE_S = 0.3
 """Without stepping: this long nothing must happen before a run counts as settled."""
 SETTLE_LIMIT_S = 10.0
 SILENCE_S = 30.0
+DAY_S = 24 * 3600.0
 
 
 class Plan:
@@ -144,7 +145,7 @@ class LiveSession:
         if self._app.arguments.loop is not None:
             self._streams.open_market(sorted({_stream_of(plan) for plan in self._plans}))
         await self._streams.wait_open(STREAM_TIMEOUT_S)
-        await self.manager.prepare({plan.symbol: plan.header.name for plan in self._plans})
+        await self.manager.prepare(await self._read_rules())
 
     async def run(self) -> None:
         """Run until the candles, the seconds or the market's data are used up."""
@@ -157,6 +158,7 @@ class LiveSession:
                     tasks.create_task(self.engine.run(), name="script engine"),
                     tasks.create_task(self._pump(), name="stream pump"),
                     tasks.create_task(self._keep_alive(), name="listen key"),
+                    tasks.create_task(self._keep_house(), name="housekeeping"),
                 ]
                 await self._until_ended(tasks)
                 for task in running:
@@ -289,6 +291,40 @@ class LiveSession:
                 await self._venue.client.keep_listen_key(key)
             except VenueError as error:
                 log.warning("keep_alive_failed error=%s", error)
+
+    async def _keep_house(self) -> None:
+        """Once a day: read the exchange's rules again, and tidy the database."""
+        while True:
+            await asyncio.sleep(DAY_S)
+            try:
+                await self.manager.refresh(await self._read_rules())
+            except VenueError as error:
+                log.warning("refresh_failed error=%s", error)
+            await self._venue.store.maintain_daily()
+
+    async def _read_rules(self) -> list[SymbolRules]:
+        """Read the exchange's rules, store them all, and return those of the scripts' symbols."""
+        client, store = self._venue.client, self._venue.store
+        now_ms = self._venue.clock.now_ms()
+        known = await client.exchange_info()
+        brackets = await client.leverage_brackets()
+        await store.write(
+            lambda conn: instruments.save_instruments(conn, known.values(), refreshed_ms=now_ms)
+        )
+        await store.write(
+            lambda conn: instruments.save_brackets(conn, brackets, refreshed_ms=now_ms)
+        )
+        for plan in self._plans:
+            if plan.symbol not in known or plan.symbol not in brackets:
+                raise EngineError(f"{self._venue.name} does not trade {plan.symbol} any more")
+        return [
+            SymbolRules(
+                instrument=known[plan.symbol],
+                brackets=brackets[plan.symbol],
+                script=plan.header.name,
+            )
+            for plan in self._plans
+        ]
 
     def _on_signal(self, signal: Signal) -> None:
         self.manager.submit(signal)

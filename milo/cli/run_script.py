@@ -20,7 +20,7 @@ from milo.cli.summary import closing_lines, summary, versions, write_summary
 from milo.cli.venue import OpenVenue, Purpose, open_venue
 from milo.clock import iso_minute, monotonic_s, wall_ms
 from milo.config import has_display
-from milo.errors import ConfigError
+from milo.errors import ConfigError, ScriptError
 from milo.intervals import INTERVAL_MS
 from milo.orders.ids import run_id_of
 
@@ -28,7 +28,7 @@ CHART_PORT = 8080
 
 
 async def run(app: App) -> int:
-    """Run the scripts until the run ends; exit code 0."""
+    """Run the scripts until the run ends; exit code 2 where a single evaluation failed."""
     _check_arguments(app)
     started_s = monotonic_s()
     async with AsyncExitStack() as stack:
@@ -45,11 +45,11 @@ async def run(app: App) -> int:
         for plan in plans:
             await venue.instrument(plan.symbol)
         await _may_go_live(app, venue, plans)
-        await _run_on(app, venue, plans, started_s)
-    return 0
+        is_good = await _run_on(app, venue, plans, started_s)
+    return 0 if is_good else ScriptError.exit_code
 
 
-async def _run_on(app: App, venue: OpenVenue, plans: Sequence[Plan], started_s: float) -> None:
+async def _run_on(app: App, venue: OpenVenue, plans: Sequence[Plan], started_s: float) -> bool:
     operator = Operator(app.console, venue.clock, shows_prints=_shows_prints(app, venue))
     operator.say(f"Milo {__version__} on {_where(venue)}")
     run_id = run_id_of(wall_ms())
@@ -74,6 +74,8 @@ async def _run_on(app: App, venue: OpenVenue, plans: Sequence[Plan], started_s: 
         await asyncio.shield(journal.end(venue.clock.now_ms()))
     for line in closing_lines(content):
         operator.say(line)
+    # A single evaluation that failed is a failed command; a loop goes on after failures.
+    return app.arguments.loop is not None or content["script_errors"] == 0
 
 
 def _check_arguments(app: App) -> None:
