@@ -31,6 +31,7 @@ class ScriptError(EngineError):
         line: int | None = None,
         column: int | None = None,
         breach: bool = False,
+        prints: tuple[str, ...] = (),
     ) -> None:
         super().__init__(text)
         self.script = script
@@ -38,6 +39,8 @@ class ScriptError(EngineError):
         self.column = column
         self.breach = breach
         """True where a budget (time, memory, awaits) was overrun and the worker was killed."""
+        self.prints = prints
+        """What the script printed before the error."""
 
 
 class VenueError(EngineError):
@@ -85,6 +88,10 @@ class ClockSkew(Retryable):
 
 class OutcomeUnknown(VenueError):
     """Sent, and no answer that tells the outcome: query by client id, never resend blindly."""
+
+
+class ProtocolError(VenueError):
+    """The venue sent what the protocol does not know: a missing field, an unknown state."""
 
 
 class StreamGap(EngineError):
