@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: venv dev demo test lint types check format docs clean
+.PHONY: venv dev browser demo test lint types check format clean
 
 venv: $(VENV)/.installed
 
@@ -24,6 +24,10 @@ $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 	@echo "installing pinned packages for tests"
 	@$(PIP) install -r requirements-dev.txt
 	@touch $@
+
+# For the browser tests; the browser itself comes from the system (Debian: apt install chromium).
+browser: dev
+	@$(PIP) install -r requirements-browser.txt
 
 # DEMO_SECONDS=60 ends the demo by itself; DEMO_PORT serves its chart elsewhere.
 demo: venv

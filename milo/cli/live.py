@@ -286,9 +286,11 @@ class LiveSession:
         speed = self._venue.clock.speed or 1.0
         while True:
             await asyncio.sleep(max(KEEP_ALIVE_S / speed, 0.5))
+            client = self._venue.client
             try:
-                key = await self._venue.client.new_listen_key()
-                await self._venue.client.keep_listen_key(key)
+                await client.keep_listen_key(await client.new_listen_key())
+                if self._venue.exchange is None:
+                    await client.sync_clock()
             except VenueError as error:
                 log.warning("keep_alive_failed error=%s", error)
 

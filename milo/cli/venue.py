@@ -269,7 +269,7 @@ def _signer(app: App, venue: str, *, is_needed: bool) -> Signer | None:
     if not keys.exists():
         raise ConfigError(
             f"{venue} needs API keys and {path} does not exist; "
-            f"run: python main.py --set-keys {venue}"
+            f"run: python main.py --set-keys {app.config.exchange}"
         )
     password = app.config.key_password
     told = keys.migrate_plaintext(password)

@@ -159,6 +159,7 @@ async def _wait_for_address(state_dir: Path, process: asyncio.subprocess.Process
 def _raise_start_failure(state_dir: Path, exit_code: int) -> None:
     text = (state_dir / LOG_FILE).read_text(encoding="utf-8", errors="replace").strip()
     line = text.splitlines()[-1] if text else f"exit code {exit_code}, no message"
+    line = line.removeprefix("milo.exchange: ")
     kind = ConfigError if exit_code == ConfigError.exit_code else EngineError
     raise kind(line)
 
