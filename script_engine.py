@@ -240,9 +240,12 @@ class ScriptEngine:
         if is_forming:
             return
         for text in (*result.warnings, *result.prints):
-            line = f"{iso_minute(candle_ms)} {text}"
-            slot.lines.append(line)
-            self._say(slot, line, False)
+            self._tell(slot, text, candle_ms)
+
+    def _tell(self, slot: Slot, text: str, candle_ms: int) -> None:
+        line = f"{iso_minute(candle_ms)} {text}"
+        slot.lines.append(line)
+        self._say(slot, line, False)
 
     def _signal(
         self, slot: Slot, action: str, intent: Intent, candle_ms: int, forming: Candle | None
@@ -270,6 +273,8 @@ class ScriptEngine:
     def _on_failure(self, slot: Slot, error: ScriptError, candle_ms: int) -> None:
         slot.errors += 1
         slot.failures_in_row += 1
+        for printed in error.prints:
+            self._tell(slot, printed, candle_ms)
         text = str(error)
         slot.lines.append(f"{iso_minute(candle_ms)} {text}")
         self._say(slot, text, True)

@@ -1,0 +1,286 @@
+"""One worker process as the engine sees it: start, ask, measure, kill, reap (a room).
+
+On end of file, a bad frame, a wrong number or a passed deadline the process is killed first and
+reaped afterwards: a process that has closed its pipe may still be running.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import milo
+from milo.script.protocol import (
+    MAX_REPLY_BYTES,
+    FrameError,
+    FrameReader,
+    Reply,
+    parse_reply,
+)
+from milo.script.worker import boot
+
+_PIPE_BYTES: Final = 1024 * 1024
+_READ_BYTES: Final = MAX_REPLY_BYTES + 4096
+_SHORTEST_WATCH_S: Final = 0.005
+_CPU_HEADROOM_S: Final = 60
+_REAP_S: Final = 10.0
+
+
+class WorkerFailure(Exception):
+    """The worker overran a budget, broke the protocol or died; it has been killed.
+
+    `text` is the reason for a person. `is_silent_end`: it ended while nobody asked it anything.
+    """
+
+    def __init__(self, text: str, *, is_silent_end: bool = False) -> None:
+        super().__init__(text)
+        self.text = text
+        self.is_silent_end = is_silent_end
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What one request may use; `cpu_ms` None where only the wall counts (our own start-up)."""
+
+    cpu_ms: int | None
+    wall_s: float
+
+
+@dataclass(slots=True)
+class _Pending:
+    number: int
+    answer: asyncio.Future[Reply]
+    budget: Budget
+    deadline_s: float
+    cpu_start_ms: float | None
+    watch: asyncio.TimerHandle | None = None
+
+
+class WorkerProcess:
+    """A running worker. To be made and used on one event loop, in the thread that made it.
+
+    The kernel kills the worker when that thread ends (see milo.script.worker.confine).
+    """
+
+    def __init__(self, *, memory_mb: int) -> None:
+        """Start the process; returns before it is ready. Raises OSError where it cannot start."""
+        self._loop = asyncio.get_running_loop()
+        self._process, self._to_worker, self._from_worker = _spawn(memory_mb)
+        self._reader = FrameReader(MAX_REPLY_BYTES)
+        self._outbox = bytearray()
+        self._pending: deque[_Pending] = deque()
+        self._cpu_ceiling_s = 0.0
+        self.failure: WorkerFailure | None = None
+        self._loop.add_reader(self._from_worker, self._on_readable)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def cpu_ms(self) -> float | None:
+        """Return the processor time that the worker has used; None where nobody can say."""
+        try:
+            return time.clock_gettime((~self._process.pid << 3) | 2) * 1000
+        except OSError:
+            return None
+
+    async def ask(self, number: int, frames: bytes, budget: Budget) -> tuple[Reply, float]:
+        """Send a request and return (its answer, CPU ms used).
+
+        Raises WorkerFailure where there is none within the budget; the worker is dead then.
+        """
+        if self.failure is not None:
+            raise self.failure
+        started = self.cpu_ms()
+        pending = _Pending(
+            number,
+            self._loop.create_future(),
+            budget,
+            self._loop.time() + budget.wall_s,
+            started if budget.cpu_ms is not None else None,
+        )
+        self._raise_cpu_ceiling(started, budget)
+        self._pending.append(pending)
+        first_s = budget.wall_s if budget.cpu_ms is None else budget.cpu_ms / 1000
+        pending.watch = self._loop.call_later(first_s, self._watch, pending)
+        self.send(frames)
+        reply = await pending.answer
+        if self.failure is not None:
+            # More came than the answer.
+            raise self.failure
+        ended = self.cpu_ms()
+        return reply, ended - started if started is not None and ended is not None else 0.0
+
+    def send(self, frames: bytes) -> None:
+        """Send frames that are not answered, or the beginning of a request."""
+        if self.failure is not None or not frames:
+            return
+        sent = 0
+        if not self._outbox:
+            try:
+                sent = os.write(self._to_worker, frames)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                # A broken pipe: the reader's end of file tells the same, with the reason.
+                return
+        if sent < len(frames):
+            if not self._outbox:
+                self._loop.add_writer(self._to_worker, self._on_writable)
+            self._outbox += frames[sent:]
+
+    def kill(self, text: str, *, is_silent_end: bool = False) -> None:
+        """Kill the process and fail what waits for it; to be reaped afterwards."""
+        if self.failure is not None:
+            return
+        self.failure = WorkerFailure(text, is_silent_end=is_silent_end)
+        self._process.kill()
+        self._loop.remove_reader(self._from_worker)
+        if self._outbox:
+            self._loop.remove_writer(self._to_worker)
+            self._outbox.clear()
+        os.close(self._to_worker)
+        os.close(self._from_worker)
+        while self._pending:
+            pending = self._pending.popleft()
+            if pending.watch is not None:
+                pending.watch.cancel()
+            if not pending.answer.done():
+                pending.answer.set_exception(self.failure)
+                # Whoever waited may have been cancelled.
+                pending.answer.exception()
+
+    async def reap(self) -> str:
+        """Wait until the killed process is gone; return what its end says, "" where nothing."""
+        code = await asyncio.to_thread(self._process.wait, _REAP_S)
+        return _told_by(code)
+
+    def _on_readable(self) -> None:
+        try:
+            received = os.read(self._from_worker, _READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            received = b""
+        if not received:
+            self.kill("the worker ended", is_silent_end=not self._pending)
+            return
+        try:
+            for kind, payload in self._reader.feed(received):
+                self._answer(parse_reply(kind, payload))
+            if not self._pending and not self._reader.is_empty:
+                raise FrameError("more than was asked for")
+        except FrameError as error:
+            self.kill(f"the worker sent what is no answer (security event): {error}")
+
+    def _answer(self, reply: Reply) -> None:
+        if not self._pending or self._pending[0].number != reply.request:
+            raise FrameError("an answer that nobody asked for")
+        pending = self._pending.popleft()
+        if pending.watch is not None:
+            pending.watch.cancel()
+        if not pending.answer.done():
+            pending.answer.set_result(reply)
+
+    def _on_writable(self) -> None:
+        try:
+            sent = os.write(self._to_worker, self._outbox)
+        except BlockingIOError:
+            return
+        except OSError:
+            sent = len(self._outbox)
+        del self._outbox[:sent]
+        if not self._outbox:
+            self._loop.remove_writer(self._to_worker)
+
+    def _watch(self, pending: _Pending) -> None:
+        """Kill when a budget is spent; CPU time cannot pass faster than the wall's."""
+        budget = pending.budget
+        left_s = pending.deadline_s - self._loop.time()
+        if left_s <= 0:
+            self.kill(f"stopped after {budget.wall_s:g} s without an answer")
+            return
+        if budget.cpu_ms is not None and pending.cpu_start_ms is not None:
+            now = self.cpu_ms()
+            used = now - pending.cpu_start_ms if now is not None else 0.0
+            if used >= budget.cpu_ms:
+                self.kill(f"stopped after {used:.0f} ms of CPU time (limit {budget.cpu_ms} ms)")
+                return
+            left_s = min(left_s, (budget.cpu_ms - used) / 1000)
+        delay = max(_SHORTEST_WATCH_S, left_s)
+        pending.watch = self._loop.call_later(delay, self._watch, pending)
+
+    def _raise_cpu_ceiling(self, used_ms: float | None, budget: Budget) -> None:
+        """Let the kernel end it (SIGXCPU) should we not be there to do it."""
+        if used_ms is None or budget.cpu_ms is None or sys.platform != "linux":
+            return
+        wanted = (used_ms + budget.cpu_ms) / 1000 + 1
+        if wanted <= self._cpu_ceiling_s:
+            return
+        self._cpu_ceiling_s = wanted + _CPU_HEADROOM_S
+        try:
+            _, hard = resource.prlimit(self.pid, resource.RLIMIT_CPU)
+            resource.prlimit(self.pid, resource.RLIMIT_CPU, (int(self._cpu_ceiling_s), hard))
+        except OSError:
+            # Some containers forbid it: the watch above and the parent-death signal remain.
+            self._cpu_ceiling_s = float("inf")
+
+
+def _spawn(memory_mb: int) -> tuple[subprocess.Popen[bytes], int, int]:
+    """Start the interpreter: no environment, no files but the two pipes, its own session."""
+    root = str(Path(milo.__file__).resolve().parent.parent)
+    request_end, to_worker = os.pipe()
+    from_worker, reply_end = os.pipe()
+    try:
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter and file
+            [
+                sys.executable, "-I", str(boot.__file__),
+                root, str(request_end), str(reply_end), str(memory_mb),
+            ],
+            env={},
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            close_fds=True,
+            pass_fds=(request_end, reply_end),
+            start_new_session=True,
+        )  # fmt: skip
+    except BaseException:
+        os.close(to_worker)
+        os.close(from_worker)
+        raise
+    finally:
+        os.close(request_end)
+        os.close(reply_end)
+    os.set_blocking(to_worker, False)
+    os.set_blocking(from_worker, False)
+    if hasattr(fcntl, "F_SETPIPE_SZ"):
+        # Where a user's share of pipe memory is spent, history goes over in more steps.
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(to_worker, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    return process, to_worker, from_worker
+
+
+def _told_by(code: int) -> str:
+    """Say how a worker ended, where that tells more than that we killed it."""
+    if code in (0, -signal.SIGKILL):
+        return ""
+    if code == -signal.SIGXCPU:
+        return "used up its processor time"
+    if code == -signal.SIGSYS:
+        return "tried a forbidden system call (security event)"
+    if code < 0:
+        return f"crashed (signal {-code})"
+    return f"ended by itself (exit code {code})"

@@ -1,0 +1,136 @@
+"""What the language allows runs as in plain CPython."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import builtins
+import datetime
+import math
+import re
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+import pytest
+
+from milo.script.limits import MAX_PRINT_BYTES
+from tests.script_runs import Script, run, walk
+
+
+def benign_scripts() -> dict[str, str]:
+    """Return the programs of benign.scripts by name."""
+    text = (Path(__file__).parent / "benign.scripts").read_text(encoding="utf-8")
+    parts = re.split(r"^#: (\w+)\n", text, flags=re.MULTILINE)[1:]
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+BENIGN = benign_scripts()
+
+
+def printed_by_cpython(text: str) -> str:
+    """Run a text with every builtin and no rewriting; return what it prints."""
+    lines: list[str] = []
+
+    def record(*values: Any, sep: str = " ", end: str = "\n") -> None:
+        lines.append(sep.join(str(value) for value in values) + end)
+
+    names = {
+        "__builtins__": builtins,
+        "print": record,
+        "math": math,
+        "datetime": datetime.datetime,
+        "timedelta": datetime.timedelta,
+        "timezone": datetime.timezone,
+    }
+    tree = ast.parse(text)
+    # Plain Python would evaluate annotations: this is the one difference that is meant.
+    tree.body = [node for node in tree.body if not _is_bare_annotation(node)]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.AnnAssign):
+            node.annotation = ast.copy_location(ast.Constant(None), node)
+        elif isinstance(node, ast.arg):
+            node.annotation = None
+        elif isinstance(node, ast.FunctionDef):
+            node.returns = None
+    code = compile(tree, "<plain>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    running = FunctionType(code, names)()
+    if running is not None:
+        asyncio.run(running)
+    return "".join(lines)
+
+
+def _is_bare_annotation(node: ast.stmt) -> bool:
+    return isinstance(node, ast.AnnAssign) and node.value is None
+
+
+def test_the_corpus_is_as_large_as_it_should_be() -> None:
+    assert len(BENIGN) >= 60
+
+
+@pytest.mark.parametrize("text", BENIGN.values(), ids=BENIGN.keys())
+def test_allowed_feature_prints_what_cpython_prints(text: str) -> None:
+    assert run(text).printed == printed_by_cpython(text)
+
+
+def test_results_have_defaults_and_a_warning() -> None:
+    found = run("x = 1")
+
+    assert (found.condition, found.outcome.if_true, found.outcome.if_false) == (
+        False,
+        "donothing",
+        "donothing",
+    )
+    assert found.outcome.warnings == ("condition_true was not assigned; it counts as False",)
+
+
+def test_each_evaluation_starts_from_a_clean_namespace() -> None:
+    script = Script(
+        """
+        def f(seen=[]):
+            seen.append(1)
+            return len(seen)
+        try:
+            count = count + 1
+        except NameError:
+            count = 1
+        max = 5
+        print(count, f(), f())
+        """
+    )
+    candles = walk(3)
+
+    assert [script.run(candles).printed for _ in range(3)] == ["1 1 2\n"] * 3
+
+
+def test_printed_text_is_capped_and_counted() -> None:
+    found = Script("for i in range(3000):\n    print('0123456789')")
+
+    result = found.run(walk(3))
+
+    assert len(result.printed.encode()) == MAX_PRINT_BYTES
+    assert found.runner.session.dropped_bytes == 3000 * 11 - MAX_PRINT_BYTES
+
+
+def test_printed_text_cannot_steer_a_terminal_or_show_addresses() -> None:
+    found = run("print('a\\x1b[2J\\u202eb\\r\\ud800', len)\nprint(chr(0x2028) + 'x')")
+
+    assert found.printed.startswith("a?[2J?b??")
+    assert "\x1b" not in found.printed
+    assert found.printed.endswith("?x\n")
+
+
+def test_function_addresses_are_hidden() -> None:
+    assert run("def f():\n    pass\nprint(f)").printed == "<function f at 0x?>\n"
+
+
+def test_coroutine_script_and_plain_script_both_run() -> None:
+    assert run("condition_true = lastclose > 0").condition
+    assert run("rsi = await calculate_rsi(data)\ncondition_true = rsi[-1] > 0").condition
+
+
+def test_byte_order_mark_and_windows_newlines_are_accepted() -> None:
+    script = Script("x = 1")
+    script.runner.load("w.script", b"\xef\xbb\xbfcoin = 'BTCUSDT'\r\ncondition_true = True\r\n")
+
+    assert script.run(walk(3)).condition

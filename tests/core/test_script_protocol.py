@@ -1,0 +1,143 @@
+"""Frames and schemas between engine and worker; the worker's side is hostile."""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from milo.script.protocol import (
+    FAULT,
+    LOADED,
+    MAX_REPLY_BYTES,
+    READY,
+    RESULT,
+    Fault,
+    FrameError,
+    FrameReader,
+    Ready,
+    Result,
+    WirePlot,
+    frame,
+    parse_reply,
+    reply_frame,
+)
+
+RESULT_FIELDS: dict[str, Any] = {
+    "request": 7,
+    "condition": True,
+    "if_true": "close",
+    "if_false": "donothing",
+    "printed": "",
+    "dropped_bytes": 0,
+    "warnings": [],
+    "plots": [],
+    "marks": [],
+}
+
+
+def test_reply_reads_back() -> None:
+    replies = [
+        Ready(request=0),
+        Result(
+            request=7,
+            condition=True,
+            if_true="close",
+            if_false="donothing",
+            printed="grün\n",
+            dropped_bytes=0,
+            warnings=("w",),
+            plots=(WirePlot(name="RSI", pane="price", value=5.5),),
+            marks=("m",),
+        ),
+        Fault(request=3, kind="script", message="no", line=2, column=1, end_column=4),
+    ]
+    reader = FrameReader(MAX_REPLY_BYTES)
+
+    frames = reader.feed(b"".join(reply_frame(reply) for reply in replies))
+
+    assert [parse_reply(kind, payload) for kind, payload in frames] == replies
+
+
+@settings(deadline=None)
+@given(st.lists(st.binary(max_size=50), max_size=8), st.integers(1, 20))
+def test_frames_are_cut_the_same_however_the_bytes_arrive(payloads: list[bytes], step: int) -> None:
+    stream = b"".join(frame(index, payload) for index, payload in enumerate(payloads))
+    reader = FrameReader(100)
+
+    frames = []
+    for start in range(0, len(stream), step):
+        frames += reader.feed(stream[start : start + step])
+
+    assert frames == list(enumerate(payloads))
+    assert reader.is_empty
+
+
+def test_frame_that_announces_too_much_is_refused_before_it_arrives() -> None:
+    with pytest.raises(FrameError, match="4294967295 bytes"):
+        FrameReader(MAX_REPLY_BYTES).feed(struct.pack("<IB", 2**32 - 1, RESULT))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"condition": 1},
+        {"condition": None},
+        {"condition": "true"},
+        {"request": -1},
+        {"request": 2**40},
+        {"request": True},
+        {"if_true": 5},
+        {"if_true": "x" * 201},
+        {"printed": "x" * 16_385},
+        {"dropped_bytes": -1},
+        {"warnings": ["x"] * 41},
+        {"warnings": "x"},
+        {"plots": [{"name": "a", "pane": "b", "value": "1"}]},
+        {"plots": [{"name": "a", "pane": "b", "value": None}]},
+        {"plots": [{"name": "a" * 65, "pane": "b", "value": 1}]},
+        {"plots": [{"name": "a", "pane": "b", "value": 1, "more": 2}]},
+        {"marks": ["x"] * 17},
+        {"extra": 1},
+        {"marks": ...},
+    ],
+)
+def test_reply_outside_the_schema_is_refused(changes: dict[str, Any]) -> None:
+    fields = {key: value for key, value in (RESULT_FIELDS | changes).items() if value is not ...}
+
+    with pytest.raises(FrameError):
+        parse_reply(RESULT, json.dumps(fields).encode())
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload"),
+    [
+        (RESULT, b""),
+        (RESULT, b"{"),
+        (RESULT, b"[" * 50_000),
+        (RESULT, b"\xff\xfe"),
+        (RESULT, json.dumps(RESULT_FIELDS).encode().replace(b"true", b"NaN")),
+        (LOADED, b'{"request":1}'),
+        (READY, b"[]"),
+        (FAULT, b'{"request":1,"kind":"harmless","message":""}'),
+        (ord("Z"), b"{}"),
+    ],
+)
+def test_bytes_that_are_no_reply_are_refused(kind: int, payload: bytes) -> None:
+    with pytest.raises(FrameError):
+        parse_reply(kind, payload)
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=300))
+def test_random_bytes_never_break_the_host_otherwise(noise: bytes) -> None:
+    reader = FrameReader(MAX_REPLY_BYTES)
+    try:
+        for kind, payload in reader.feed(noise):
+            parse_reply(kind, payload)
+    except FrameError:
+        return
