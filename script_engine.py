@@ -35,7 +35,6 @@ FORMING_PAUSE_MS = 1000
 FAILURES_TO_HALT = 5
 BREACHES_TO_HALT = 3
 BREACH_WINDOW_S = 24 * 3600.0
-LINES_KEPT = 200
 ATR_PERIOD = 14
 
 
@@ -64,7 +63,6 @@ class Slot:
     failures_in_row: int = 0
     is_halted: bool = False
     last_result: ScriptResult | None = None
-    lines: deque[str] = field(default_factory=lambda: deque(maxlen=LINES_KEPT))
     mail: deque[KlineEvent] = field(default_factory=deque)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     last_forming_ms: int = -FORMING_PAUSE_MS
@@ -243,9 +241,7 @@ class ScriptEngine:
             self._tell(slot, text, candle_ms)
 
     def _tell(self, slot: Slot, text: str, candle_ms: int) -> None:
-        line = f"{iso_minute(candle_ms)} {text}"
-        slot.lines.append(line)
-        self._say(slot, line, False)
+        self._say(slot, f"{iso_minute(candle_ms)} {text}", False)
 
     def _signal(
         self, slot: Slot, action: str, intent: Intent, candle_ms: int, forming: Candle | None
@@ -275,9 +271,7 @@ class ScriptEngine:
         slot.failures_in_row += 1
         for printed in error.prints:
             self._tell(slot, printed, candle_ms)
-        text = str(error)
-        slot.lines.append(f"{iso_minute(candle_ms)} {text}")
-        self._say(slot, text, True)
+        self._say(slot, str(error), True)
         now_s = monotonic_s()
         if error.breach:
             slot.breaches.append(now_s)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal, InvalidOperation
-from pathlib import Path
 from typing import Any
 
 from milo.errors import ConfigError
 from milo.exchange.instrument_table import BRACKETS
-from milo.exchange.recorded_file import recorded_json, wrong_entry
 from milo.model import LeverageBracket
 from milo.money import ONE, ZERO
 
@@ -52,24 +50,32 @@ def bracket_entries(brackets: Sequence[LeverageBracket]) -> list[dict[str, Any]]
     ]
 
 
-def load_brackets(path: Path) -> dict[str, tuple[LeverageBracket, ...]]:
-    """Return the brackets of a recorded leverageBracket answer (JSON, plain or gzip), by symbol.
+def brackets_by_symbol(body: Any, name: str) -> dict[str, tuple[LeverageBracket, ...]]:
+    """Return the brackets of a recorded leverageBracket answer, by symbol.
 
     Raises ConfigError, naming the file and the symbol, where something is missing or wrong.
     """
-    body = recorded_json(path, exact=True)
     if not isinstance(body, list) or not body:
-        raise ConfigError(f"{path}: not a leverageBracket answer: it is no list of symbols")
+        raise ConfigError(f"{name}: not a leverageBracket answer: it is no list of symbols")
     tables: dict[str, tuple[LeverageBracket, ...]] = {}
     for entry in body:
-        name = entry.get("symbol") if isinstance(entry, dict) else None
-        if not isinstance(name, str) or not name:
-            raise ConfigError(f"{path}: an entry has no symbol: {str(entry)[:80]}")
+        symbol = entry.get("symbol") if isinstance(entry, dict) else None
+        if not isinstance(symbol, str) or not symbol:
+            raise ConfigError(f"{name}: an entry has no symbol: {str(entry)[:80]}")
         try:
-            tables[name] = _recorded_brackets(entry["brackets"])
+            tables[symbol] = _recorded_brackets(entry["brackets"])
         except (KeyError, TypeError, ValueError, InvalidOperation) as error:
-            raise ConfigError(f"{path}: {name}: {wrong_entry(error)}") from error
+            raise ConfigError(f"{name}: {symbol}: {wrong_entry(error)}") from error
     return tables
+
+
+def wrong_entry(error: Exception) -> str:
+    """Return in words what a KeyError, InvalidOperation or ValueError says of a JSON entry."""
+    if isinstance(error, KeyError):
+        return f"it has no {error.args[0]}"
+    if isinstance(error, InvalidOperation):
+        return "a number in it cannot be read"
+    return str(error)
 
 
 def _recorded_brackets(entries: list[dict[str, Any]]) -> tuple[LeverageBracket, ...]:

@@ -10,11 +10,10 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
-from pathlib import Path
 from typing import Any
 
 from milo.errors import ConfigError
-from milo.exchange.brackets import bracket_entries, tier_brackets
+from milo.exchange.brackets import bracket_entries, tier_brackets, wrong_entry
 from milo.exchange.feed import E8
 from milo.exchange.instrument_table import (
     LIQUIDATION_FEES,
@@ -22,7 +21,6 @@ from milo.exchange.instrument_table import (
     TABLE,
     TableRow,
 )
-from milo.exchange.recorded_file import recorded_json, wrong_entry
 from milo.model import Instrument, LeverageBracket
 from milo.money import decimals_of, plain
 
@@ -138,30 +136,31 @@ def brackets_json(table: Mapping[str, SymbolSpec]) -> list[dict[str, Any]]:
     ]
 
 
-def load_exchange_info(path: Path) -> SpecTable:
-    """Return the symbols of a recorded exchangeInfo (JSON, plain or gzip), in its order.
+def specs_of(body: Any, origin: str, source: str) -> SpecTable:
+    """Return the symbols of a recorded exchangeInfo, in its order; `source` names it in errors.
 
     Brackets are our own: those of the symbol where we have it, else those of a small altcoin.
     Raises ConfigError, naming the file and the symbol, where something is missing or wrong.
     """
-    body = recorded_json(path)
     if not isinstance(body, dict) or not isinstance(body.get("symbols"), list):
-        raise ConfigError(f'{path}: not an exchangeInfo: it has no list "symbols"')
+        raise ConfigError(f'{source}: not an exchangeInfo: it has no list "symbols"')
     own = own_table()
     table: SpecTable = {}
     for raw in body["symbols"]:
         name = raw.get("symbol") if isinstance(raw, dict) else None
         if not isinstance(name, str) or not name:
-            raise ConfigError(f"{path}: an entry of symbols has no name: {str(raw)[:80]}")
+            raise ConfigError(f"{source}: an entry of symbols has no name: {str(raw)[:80]}")
         known = own.get(name)
         brackets = known.brackets if known else tier_brackets("small")
-        source = OWN_ORIGIN if known else "Milo's brackets for a small altcoin"
+        brackets_origin = OWN_ORIGIN if known else "Milo's brackets for a small altcoin"
         try:
-            table[name] = _spec_of(raw, brackets=brackets, origin=path.name, brackets_origin=source)
+            table[name] = _spec_of(
+                raw, brackets=brackets, origin=origin, brackets_origin=brackets_origin
+            )
         except (KeyError, TypeError, ValueError, InvalidOperation) as error:
-            raise ConfigError(f"{path}: {name}: {wrong_entry(error)}") from error
+            raise ConfigError(f"{source}: {name}: {wrong_entry(error)}") from error
     if not table:
-        raise ConfigError(f"{path}: holds no symbol")
+        raise ConfigError(f"{source}: holds no symbol")
     return table
 
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from milo.exchange.brackets import load_brackets
 from milo.exchange.feed import Feed
 from milo.exchange.instruments import (
     OWN_ORIGIN,
     SpecTable,
-    load_exchange_info,
     own_table,
     spec_for_data,
     with_brackets,
 )
+from milo.exchange.recorded_file import load_brackets, load_exchange_info
 from milo.exchange.replay import ReplayFeed
 from milo.exchange.synthetic import SyntheticFeed
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from milo.errors import ConfigError
+from milo.exchange.brackets import brackets_by_symbol
+from milo.exchange.instruments import SpecTable, specs_of
+from milo.model import LeverageBracket
 
 _GZIP_MAGIC = b"\x1f\x8b"
 
@@ -41,10 +44,11 @@ def recorded_json(path: Path, *, exact: bool = False) -> Any:
         raise ConfigError(f"{path}: not JSON: {error}") from error
 
 
-def wrong_entry(error: Exception) -> str:
-    """Return in words what a KeyError, InvalidOperation or ValueError says of a JSON entry."""
-    if isinstance(error, KeyError):
-        return f"it has no {error.args[0]}"
-    if isinstance(error, InvalidOperation):
-        return "a number in it cannot be read"
-    return str(error)
+def load_exchange_info(path: Path) -> SpecTable:
+    """Return the symbols of a recorded exchangeInfo file; see `specs_of`."""
+    return specs_of(recorded_json(path), path.name, str(path))
+
+
+def load_brackets(path: Path) -> dict[str, tuple[LeverageBracket, ...]]:
+    """Return the brackets of a recorded leverageBracket file; see `brackets_by_symbol`."""
+    return brackets_by_symbol(recorded_json(path, exact=True), str(path))

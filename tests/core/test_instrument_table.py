@@ -12,17 +12,17 @@ from typing import Any
 import pytest
 
 from milo.errors import ConfigError
-from milo.exchange.brackets import load_brackets, tier_brackets
+from milo.exchange.brackets import tier_brackets
 from milo.exchange.instrument_table import BRACKETS, PROFILES, TABLE
 from milo.exchange.instruments import (
     DataFacts,
     brackets_json,
     exchange_info_json,
-    load_exchange_info,
     own_table,
     spec_for_data,
 )
 from milo.exchange.market import load_table
+from milo.exchange.recorded_file import load_brackets, load_exchange_info
 from milo.model import LeverageBracket
 
 NOW = 1_767_225_600_000
