@@ -10,10 +10,11 @@ import dataclasses
 import difflib
 import math
 import os
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ _ENV_PREFIX = "MILO_"
 PASSWORD_ENV = "MILO_KEY_PASSWORD"  # noqa: S105 - the variable's name, not a password
 CONFIG_ENV = "MILO_CONFIG"
 _NOT_SETTINGS = frozenset({PASSWORD_ENV, CONFIG_ENV})
+_FLAG_ONLY = " (can only be given as a flag, on purpose)"
 
 
 def _text(raw: str) -> str:
@@ -35,9 +37,12 @@ def _text(raw: str) -> str:
 
 
 def _path(raw: str) -> Path:
-    if not raw:
+    if not raw or "\0" in raw:
         raise ValueError("a path is needed")
-    return Path(raw).expanduser()
+    try:
+        return Path(raw).expanduser()
+    except RuntimeError as error:  # `~name` of somebody whom the system does not know
+        raise ValueError(str(error)) from None
 
 
 def _flag(raw: str) -> bool:
@@ -103,20 +108,29 @@ def _symbol(raw: str) -> str:
     return symbol
 
 
-_TIME_FORMATS = ("%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%d", "%Y%m%d",
-                 "%Y%m%dT%H%M")  # fmt: skip
+_TIME = re.compile(
+    r"(\d{4}-\d{1,2}-\d{1,2}|\d{8})([T ]\d{1,2}:?\d{2}(:\d{2})?)?Z?|\d{12,15}", re.ASCII
+)
+_TIME_FORMATS = (
+    "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%d",
+    "%Y%m%d", "%Y%m%dT%H%M",
+)  # fmt: skip
+_LAST_MS = 253_402_300_799_999
+"""The end of the year 9999, the last that calendars here can show."""
 
 
 def _time_ms(raw: str) -> int:
-    text = raw.strip().removesuffix("Z")
-    if text.isdigit() and len(text) >= 12:
-        return int(text)
-    for form in _TIME_FORMATS:
-        try:
-            moment = datetime.strptime(text, form).replace(tzinfo=UTC)
-        except ValueError:
-            continue
-        return int(moment.timestamp()) * 1000
+    text = raw.strip()
+    # strptime alone would guess at days without leading zeros: 2025111.
+    if _TIME.fullmatch(text) is not None:
+        if text.isdecimal() and len(text) >= 12 and int(text) <= _LAST_MS:
+            return int(text)
+        for form in _TIME_FORMATS:
+            try:
+                moment = datetime.strptime(text.removesuffix("Z"), form).replace(tzinfo=UTC)
+            except ValueError:
+                continue
+            return int(moment.timestamp()) * 1000
     raise ValueError("use 2025-05-10, 2025-05-10T12:00 (UTC) or milliseconds")
 
 
@@ -219,7 +233,7 @@ def load_config(
     origins: dict[str, str] = {}
     for setting in SETTINGS:
         name = setting.name
-        env_name = _ENV_PREFIX + name.upper()
+        env_name = _env_of(name)
         if name in flags:
             raw, origin, shown = flags[name], "flag", "--" + flag_of(name)
         elif env_name in env and not setting.metadata["flag_only"]:
@@ -238,11 +252,12 @@ def load_config(
 
 
 def unknown_environment(environ: Mapping[str, str] | None = None) -> list[str]:
-    """Return MILO_* variables that set nothing, each with the nearest known name."""
+    """Return MILO_* variables that set nothing, each with the reason or the nearest known name."""
     env = os.environ if environ is None else environ
-    known = {_ENV_PREFIX + name.upper() for name in _BY_NAME} | _NOT_SETTINGS
+    flag_only = {_env_of(item.name) for item in SETTINGS if item.metadata["flag_only"]}
+    known = ({_env_of(name) for name in _BY_NAME} - flag_only) | _NOT_SETTINGS
     return [
-        name + _did_you_mean(name, known)
+        name + (_FLAG_ONLY if name in flag_only else _did_you_mean(name, known))
         for name in sorted(env)
         if name.startswith(_ENV_PREFIX) and name not in known
     ]
@@ -253,12 +268,16 @@ def flag_of(name: str) -> str:
     return name.replace("_", "-")
 
 
+def _env_of(name: str) -> str:
+    return _ENV_PREFIX + name.upper()
+
+
 def shown_value(name: str, value: object) -> str:
     """Return a setting's value as `--show-config` prints it."""
     if value is None:
         return "-"
     if name == "speed":
-        return "max" if value == STEPPED else f"{value:g}"
+        return "max" if value == STEPPED else f"{value:.15g}"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, tuple):
@@ -301,7 +320,13 @@ def _read_file(path: Path, *, is_required: bool) -> dict[str, str]:
         raise ConfigError(f"cannot read settings file {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"settings file {path} is not valid TOML: {error}") from None
-    return {_known(key, path): _raw(key, value, path) for key, value in table.items()}
+    found: dict[str, str] = {}
+    for key, value in table.items():
+        name = _known(key, path)
+        if name in found:
+            raise ConfigError(f"{path}: {key!r} is given twice, once with - and once with _")
+        found[name] = _raw(key, value, path)
+    return found
 
 
 def _known(key: str, path: Path) -> str:
@@ -319,7 +344,10 @@ def _raw(key: str, value: object, path: Path) -> str:
     if isinstance(value, (str, int, float)):
         return str(value)
     if isinstance(value, datetime):
-        return value.strftime("%Y-%m-%dT%H:%M")
+        moment = value if value.tzinfo is None else value.astimezone(UTC)
+        return moment.strftime("%Y-%m-%dT%H:%M:%S")
+    if isinstance(value, date):
+        return value.isoformat()
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return ",".join(value)
     raise ConfigError(f"{path}: {key!r} must be a text, a number or true/false")

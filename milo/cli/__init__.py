@@ -124,6 +124,8 @@ def parse_command_line(argv: Sequence[str]) -> Parsed:
     flags = {s.name: names[s.name] for s in SETTINGS if names[s.name] is not None}
     if names["loop"] is not None and spec.flag != "script":
         raise UsageError("--loop belongs to --script")
+    if names["set"] is not None and spec.flag != "script":
+        raise UsageError("--set belongs to --script")
     return Parsed(
         spec=spec,
         values=_values(names[_dest(spec.flag)]),

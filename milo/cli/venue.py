@@ -115,21 +115,28 @@ async def _open_sim(app: App, purpose: Purpose, stack: AsyncExitStack) -> OpenVe
 
 async def _sim_exchange(config: Config, purpose: Purpose, folder: Path) -> EmbeddedExchange:
     running = await attach(folder)
-    if running is not None:
-        wanted = None if config.speed is None else shown_value("speed", config.speed)
-        if wanted is not None and wanted != _speed_text(running.address.speed):
-            raise ConfigError(
-                f"the embedded exchange of {folder} already runs at speed "
-                f"{_speed_text(running.address.speed)} (process {running.address.pid}); "
-                "end it or leave --speed away"
-            )
-        if purpose.is_run and config.market is not None and not config.resume:
-            raise ConfigError(
-                f"the embedded exchange of {folder} is in use (process {running.address.pid}); "
-                "end it, or use --resume to join it"
-            )
+    if running is None:
+        return await launch(folder, exchange_arguments(config, purpose))
+    misfit = _misfit(config, purpose, running)
+    if misfit is None:
         return running
-    return await launch(folder, exchange_arguments(config, purpose))
+    if purpose.is_run and (await running.status())["lingers"]:
+        # It was left behind by an engine that died (we hold the engines' lock): begin again.
+        await running.shut_down(folder)
+        return await launch(folder, exchange_arguments(config, purpose))
+    raise ConfigError(
+        f"the embedded exchange of {folder} {misfit} (process {running.address.pid}); end it first"
+    )
+
+
+def _misfit(config: Config, purpose: Purpose, running: EmbeddedExchange) -> str | None:
+    """Return why a running exchange is not the one that is asked for; None where it is."""
+    speed = _speed_text(running.address.speed)
+    if config.speed is not None and shown_value("speed", config.speed) != speed:
+        return f"already runs at speed {speed}"
+    if purpose.is_run and config.market is not None and not config.resume:
+        return "is in use, and this run starts afresh"
+    return None
 
 
 def _speed_text(speed: str) -> str:

@@ -208,6 +208,7 @@ class ExchangeServer:
                 "start_ms": self.venue.state.start_ms,
                 "uptime_s": round(self.pace.uptime_s(), 3),
                 "lag_ms": 0 if self.pace.is_stepped else self._runner.lag_ms,
+                "lingers": self._limits.linger_s is not None,
                 "simulated": True,
             }
         )

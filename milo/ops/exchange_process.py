@@ -30,6 +30,7 @@ START_TIMEOUT_S = 60.0
 LINGER_S = 60.0
 """An exchange that a command started ends this long after its last client is gone."""
 _POLL_S = 0.02
+_END_TIMEOUT_S = 10.0
 _PROJECT = Path(__file__).resolve().parents[2]
 _REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=5)
 
@@ -72,7 +73,7 @@ class EmbeddedExchange:
 
     async def status(self) -> dict[str, Any]:
         """Return clock, speed, title, symbols, finished and the rest of /milo/status."""
-        return await _status(self.address)
+        return await _request(self.address, "GET", "/milo/status")
 
     async def stop(self) -> None:
         """End the exchange that this process started; it saves its state first."""
@@ -87,6 +88,13 @@ class EmbeddedExchange:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
             await self._process.wait()
+
+    async def shut_down(self, state_dir: Path) -> None:
+        """Ask an exchange that nobody runs any more to save its state and end; wait for that."""
+        await _request(self.address, "POST", "/milo/shutdown")
+        async with asyncio.timeout(_END_TIMEOUT_S):
+            while await attach(state_dir) is not None:  # noqa: ASYNC110 - another process
+                await asyncio.sleep(_POLL_S)
 
     @contextlib.asynccontextmanager
     async def control(self) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
@@ -106,7 +114,7 @@ async def attach(state_dir: Path) -> EmbeddedExchange | None:
     if address is None:
         return None
     try:
-        await _status(address)
+        await _request(address, "GET", "/milo/status")
     except EngineError:
         return None
     return EmbeddedExchange(address, None)
@@ -192,16 +200,16 @@ def _read_address(state_dir: Path) -> Address | None:
         return None
 
 
-async def _status(address: Address) -> dict[str, Any]:
+async def _request(address: Address, method: str, path: str) -> dict[str, Any]:
     headers = {TOKEN_HEADER: address.control_token}
     try:
         async with (
             aiohttp.ClientSession(timeout=_REQUEST_TIMEOUT) as session,
-            session.get(address.rest_url + "/milo/status", headers=headers) as answer,
+            session.request(method, address.rest_url + path, headers=headers) as answer,
         ):
             if answer.status != 200:
                 raise EngineError(f"the embedded exchange answered {answer.status}")
-            status: dict[str, Any] = await answer.json()
-            return status
+            content: dict[str, Any] = await answer.json()
+            return content
     except (aiohttp.ClientError, TimeoutError) as error:
         raise EngineError(f"the embedded exchange does not answer: {error}") from error
