@@ -308,10 +308,6 @@ class TradeManager:
         )
         self.submit(AccountRead(balance=balance, positions=positions, orders=orders))
 
-    def recover(self, why: str) -> None:
-        """Read the account again after a gap in the user stream."""
-        self._go_read_account(ReadAccount(why=why))
-
 
 _OUTGOING = (Enter, Place, Cancel)
 """Commands that change something at the venue: the journal is committed before them."""

@@ -45,7 +45,11 @@ class LookUp:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchStop:
-    """Send StopOverdue after `after_s` wall seconds unless the stop was confirmed."""
+    """Send StopOverdue after `after_s` wall seconds, whatever happens in between.
+
+    The core itself knows whether it still matters: that a stop was not confirmed, that an order's
+    executions were not seen, or that a refused close is due again.
+    """
 
     symbol: str
     client_id: str

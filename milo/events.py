@@ -101,6 +101,10 @@ class ListenKeyExpired:
     event_ms: int
 
 
+USER_ROUTE = "user"
+"""The connection that carries orders, fills and the account."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamReset:
     """A connection was lost or went silent and is back: what it carries may have a gap."""

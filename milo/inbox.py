@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 
-from milo.events import AccountEvent, AlgoEvent, LeverageEvent, OrderEvent
+from milo.events import AccountEvent, AlgoEvent, LeverageEvent, OrderEvent, StreamReset
 from milo.model import (
     Balance,
     CommissionRate,
@@ -120,7 +120,7 @@ class FillFound:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopOverdue:
-    """A stop was not confirmed in time."""
+    """The time of a WatchStop is over: a stop may not be confirmed, or executions not seen."""
 
     symbol: str
     client_id: str
@@ -140,4 +140,5 @@ CoreEvent = (
     | AlgoEvent
     | AccountEvent
     | LeverageEvent
+    | StreamReset
 )

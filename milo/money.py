@@ -22,14 +22,17 @@ def floor_to(value: Decimal, step: Decimal) -> Decimal:
     """Round down (toward minus infinity) to a multiple of `step`; step 0 leaves it as it is."""
     if not step:
         return value
-    return (value / step).to_integral_value(rounding=ROUND_FLOOR) * step
+    floor = (value / step).to_integral_value(rounding=ROUND_FLOOR) * step
+    # A quotient of more than 28 digits is rounded, perhaps up to the next multiple.
+    return floor - step if floor > value else floor
 
 
 def ceil_to(value: Decimal, step: Decimal) -> Decimal:
     """Round up to a multiple of `step`; step 0 leaves it as it is."""
     if not step:
         return value
-    return (value / step).to_integral_value(rounding=ROUND_CEILING) * step
+    ceiling = (value / step).to_integral_value(rounding=ROUND_CEILING) * step
+    return ceiling + step if ceiling < value else ceiling
 
 
 def nearest_to(value: Decimal, step: Decimal) -> Decimal:
@@ -53,8 +56,8 @@ def plain(value: Decimal) -> str:
 
 
 def shown(value: Decimal, places: int = 2) -> str:
-    """Return the number with thousands separators and `places` decimals, for people."""
-    return f"{value:,.{places}f}"
+    """Return the number with thousands separators and `places` decimals, never "-0"."""
+    return f"{value:z,.{places}f}"
 
 
 def decimals_of(step: Decimal) -> int:

@@ -20,6 +20,7 @@ from milo.clock import monotonic_s
 from milo.commands import Note
 from milo.errors import EngineError, VenueError
 from milo.events import (
+    USER_ROUTE,
     AccountEvent,
     AlgoEvent,
     IgnoredEvent,
@@ -258,8 +259,8 @@ class LiveSession:
                 self._renew_user_stream()
             case StreamReset():
                 self._operator.problem(f"{event.route} stream: {event.reason}; reading again")
-                if event.route == "user":
-                    self.manager.recover(f"user stream: {event.reason}")
+                if event.route == USER_ROUTE:
+                    self.manager.submit(event)
             case IgnoredEvent():
                 pass
 
@@ -279,7 +280,7 @@ class LiveSession:
                 log.warning("listen_key_failed error=%s", error)
                 await asyncio.sleep(1.0)
                 continue
-            self.manager.recover("the listen key was renewed")
+            self.manager.submit(StreamReset(route=USER_ROUTE, reason="listen key renewed"))
             return
 
     async def _keep_alive(self) -> None:

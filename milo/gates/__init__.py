@@ -1,11 +1,18 @@
 """Entry filters, asked in order; the first skip ends it. One filter a file.
 
-To add one: write `milo/gates/<name>.py` with a function (GateInput) -> Verdict, add it to GATES.
+To add one: write `milo/gates/<name>.py` with a function (GateInput) -> Skip | None, and add it to
+GATES.
 """
 
 from __future__ import annotations
 
-from milo.gates import account_known, foreign_position, read_only, trading_status
+from milo.gates import (
+    account_known,
+    foreign_position,
+    read_only,
+    trading_status,
+    unexplained_position,
+)
 from milo.gates.verdict import Gate, GateInput, Skip
 
 GATES: tuple[Gate, ...] = (
@@ -13,6 +20,7 @@ GATES: tuple[Gate, ...] = (
     account_known.gate,
     trading_status.gate,
     foreign_position.gate,
+    unexplained_position.gate,
 )
 
 

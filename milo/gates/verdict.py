@@ -18,6 +18,8 @@ class GateInput:
     may_trade: bool
     foreign_qty: Decimal
     """Signed position on the symbol that Milo did not open."""
+    unexplained_qty: Decimal
+    """What the account shows on the symbol beyond Milo's position and the foreign one; signed."""
     action: str
 
 

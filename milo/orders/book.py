@@ -6,15 +6,27 @@ Only `milo.orders.step` makes new books; only TradeManager's loop holds the curr
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from milo.events import AccountEvent
 from milo.inbox import Signal, SymbolReady
-from milo.model import Direction, EntryIntent, ExitReason, NewOrder
+from milo.model import Direction, EntryIntent, ExitReason, Fill, NewOrder, Side
 from milo.money import ZERO
 from milo.orders.ids import Leg
 from milo.orders.machine import OrderState
+from milo.orders.seen import NOTHING_SEEN, SeenTrades
+
+_NAMELESS = frozenset({OrderState.PLACING, OrderState.UNKNOWN, OrderState.ABSENT})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entering:
+    """What the fills of an entry order will be protected by."""
+
+    signal: Signal
+    leverage: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,16 +36,54 @@ class OwnOrder:
     order: NewOrder
     leg: Leg
     state: OrderState
+    key: str
+    """Of the trade it belongs to."""
     reason: ExitReason | None = None
     """Why it closes, where it does."""
+    entering: Entering | None = None
+    """Of an entry order: kept as long as it, because even a dead order can fill late."""
     venue_id: int | None = None
     """The regular order's id; for a conditional order that of the order it became."""
+    filled_qty: Decimal = ZERO
+    """What the venue says has been filled."""
+    seen_qty: Decimal = ZERO
+    """What we have seen filled, execution by execution."""
+    is_watched: bool = False
+    """A deadline for its executions is running."""
+    is_doubted: bool = False
+    """It stood, was missing from a snapshot, and nothing has told of it since."""
+    is_given_up: bool = False
+    """Absent, and not there either when it was asked for once more."""
+    asked: int = 0
+    """How often its missing executions have been asked for."""
+
+    @property
+    def has_unseen_fills(self) -> bool:
+        return self.seen_qty < self.filled_qty
+
+    @property
+    def is_complete(self) -> bool:
+        """Nothing more is to come from it, and all that came has been seen."""
+        return self.state.is_final and not self.has_unseen_fills
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """An execution told before what it belongs to: an entry's other ones, or its order's number."""
+
+    fill: Fill
+    own_id: str | None = None
+    """The order of ours that filled; None where it is not known, or somebody else's."""
+    is_liquidation: bool = False
+    is_order_done: bool = False
+    """Counts for orders of others, whose end nothing else tells."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExitPart:
-    """What one closing order has filled so far."""
+    """What one closing order has filled so far and no row tells yet."""
 
+    reason: ExitReason
     qty: Decimal = ZERO
     value: Decimal = ZERO
     realized: Decimal = ZERO
@@ -57,31 +107,35 @@ class OpenTrade:
     """Entry fees of the open quantity."""
     funding: Decimal = ZERO
     """Funding received (negative: paid) and not yet assigned to a closed part."""
+    realized: Decimal = ZERO
+    """What entry fills realised, not yet assigned: they also closed something told late."""
     intent: EntryIntent | None = None
     """None for a position that was adopted at start."""
     key: str = ""
-    """Of the signal; names the client ids of stop and target."""
+    """Of the signal; names the client ids of stop, target and closing orders."""
     atr: Decimal | None = None
     stop_id: str | None = None
     stop_price: Decimal | None = None
     is_stop_confirmed: bool = False
+    stop_watch: str | None = None
+    """Client id under which the deadline for a confirmed stop is running."""
     target_id: str | None = None
     target_price: Decimal | None = None
     liquidation: Decimal | None = None
     attempts: int = 0
     """How many stops have been placed for it."""
-    is_closing: bool = False
+    target_attempts: int = 0
+    closes: int = 0
+    """How many orders have been sent that close all of it."""
+    closing_id: str | None = None
+    """The one that is under way."""
     is_announced: bool = False
     exits: Mapping[str, ExitPart] = field(default_factory=dict)
+    """By client id of the closing order, or `venue-N` for one that is not ours."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entering:
-    """The entry under way: what its fills will be protected by."""
-
-    signal: Signal
-    key: str
-    leverage: int
+    @property
+    def is_closing(self) -> bool:
+        return self.closing_id is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,16 +147,35 @@ class SymbolBook:
     is_isolated: bool
     trade: OpenTrade | None = None
     orders: Mapping[str, OwnOrder] = field(default_factory=dict)
-    entering: Entering | None = None
     queued: Signal | None = None
     """An opposite entry that waits until the position it reverses is closed."""
     acted: Mapping[str, int] = field(default_factory=dict)
     """Kind of signal -> open time of the candle on which it was last acted upon."""
+    refused: Mapping[str, int] = field(default_factory=dict)
+    """Kind of signal -> open time of the candle on which its refusal was last told."""
     venue_qty: Decimal = ZERO
     """Signed position as the account stream last told it."""
     foreign_qty: Decimal = ZERO
     """Signed position that Milo did not open and leaves alone."""
+    snapshot_ms: int = 0
+    """A position was taken over as it stood then: earlier executions are part of it."""
+    is_snapshot_doubted: bool = False
+    """The last snapshot was older than what executions had told; another was asked for."""
+    seen: SeenTrades = NOTHING_SEEN
     last_trade_id: int = 0
+    """The highest seen."""
+    fill_ms: int = 0
+    """Time of the newest execution seen."""
+    funding_seen: tuple[int, ...] = ()
+    """Times of the newest funding payments, so that each is booked once."""
+    stray_funding: tuple[tuple[int, Decimal], ...] = ()
+    """(time, amount) of funding that came while no position of ours was known."""
+    waiting: tuple[Execution, ...] = ()
+    """Executions that cannot be understood yet."""
+    foreign_fills: tuple[Execution, ...] = ()
+    """The newest executions that seemed to be none of ours; an entry told late can explain them."""
+    unclaimed: Mapping[int, Decimal] = field(default_factory=dict)
+    """Venue's order id -> quantity filled, where no order of ours was known by that number."""
 
     def live_orders(self, leg: Leg) -> list[str]:
         """Return client ids of our orders of this leg that are not final."""
@@ -112,6 +185,37 @@ class SymbolBook:
             if own.leg is leg and not own.state.is_final
         ]
 
+    @property
+    def is_entering(self) -> bool:
+        """An entry order may still fill, or has filled without our having seen it all."""
+        return any(own.leg is Leg.ENTRY and not own.is_complete for own in self.orders.values())
+
+    def is_entering_by(self, side: Side) -> bool:
+        """As `is_entering`, of entries on one side of the order book."""
+        return any(
+            own.leg is Leg.ENTRY and own.order.side is side and not own.is_complete
+            for own in self.orders.values()
+        )
+
+    @property
+    def unexplained_qty(self) -> Decimal:
+        """Signed: what the account shows beyond our position and the foreign one."""
+        trade = self.trade
+        ours = ZERO if trade is None else trade.direction.sign * trade.qty
+        return self.venue_qty - self.foreign_qty - ours
+
+    def nameless_orders(self, side: Side) -> list[str]:
+        """Return market orders on a side that may stand at the venue under an unknown number."""
+        return [
+            client_id
+            for client_id, own in self.orders.items()
+            if own.venue_id is None
+            and own.state in _NAMELESS
+            and own.order.side is side
+            and not own.order.is_conditional
+            and not own.is_given_up
+        ]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
@@ -119,14 +223,18 @@ class Account:
 
     wallet: Decimal
     locked: Mapping[str, Decimal]
-    """Isolated margin by symbol."""
+    """Isolated wallet by symbol."""
     elsewhere_unrealized: Decimal = ZERO
-    """Unrealised profit, at the last reading, of positions whose price we do not follow."""
+    """Unrealised profit, at the last reading, of positions that no script of ours holds."""
+    elsewhere_held: Decimal = ZERO
+    """What else, at the last reading, made less available: cross positions, open orders."""
+    last_event: AccountEvent | None = None
+    """The newest event that told of it."""
 
     @property
     def available(self) -> Decimal:
         """Wallet less isolated margins: what a new isolated position can use."""
-        return self.wallet - sum(self.locked.values(), ZERO)
+        return self.wallet - sum(self.locked.values(), ZERO) - self.elsewhere_held
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +242,16 @@ class Book:
     run_id: str
     account: Account | None = None
     """None: not known, and nothing is opened."""
+    is_account_stale: bool = False
+    """Events may have been lost: nothing is opened until the account was read again."""
+    is_reading: bool = False
+    """A reading of the account was asked for and has not come."""
+    reread: str | None = None
+    """Why it must be read once more after that: doubt arose while it was being read."""
+    events_in_reading: int = 0
+    """Account events that came since it was asked for: it may be older than they are."""
+    overtaken: int = 0
+    """How many readings in a row such events have overtaken."""
     symbols: Mapping[str, SymbolBook] = field(default_factory=dict)
 
     def with_symbol(self, symbol_book: SymbolBook) -> Book:
@@ -143,11 +261,18 @@ class Book:
     def unrealized(self, marks: Mapping[str, Decimal]) -> Decimal:
         """Return the unrealised profit of all positions at `marks` (entry price where unknown)."""
         total = ZERO if self.account is None else self.account.elsewhere_unrealized
-        for symbol, entry in self.symbols.items():
-            trade = entry.trade
-            if trade is not None and symbol in marks:
+        for symbol, trade in self.open_trades():
+            if symbol in marks:
                 total += trade.direction.sign * trade.qty * (marks[symbol] - trade.entry_price)
         return total
+
+    def open_trades(self) -> Iterable[tuple[str, OpenTrade]]:
+        """Return (symbol, trade) of each position that a script holds."""
+        return [
+            (symbol, state.trade)
+            for symbol, state in self.symbols.items()
+            if state.trade is not None
+        ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,11 +9,7 @@ from milo.orders.book import Book, OpenTrade
 
 def open_rows(book: Book) -> tuple[Trade, ...]:
     """Return one row for each open position; its profit is what is realised so far."""
-    return tuple(
-        _row(symbol, state.trade)
-        for symbol, state in book.symbols.items()
-        if state.trade is not None
-    )
+    return tuple(_row(symbol, trade) for symbol, trade in book.open_trades())
 
 
 def _row(symbol: str, trade: OpenTrade) -> Trade:
@@ -33,5 +29,5 @@ def _row(symbol: str, trade: OpenTrade) -> Trade:
         reason=None,
         fees=fees,
         funding=trade.funding,
-        profit=pending_profit - fees + trade.funding,
+        profit=trade.realized + pending_profit - fees + trade.funding,
     )

@@ -18,7 +18,8 @@ def entry_line(trade: OpenTrade, tick: Decimal) -> str:
         f"({trade.leverage}x, margin {shown(margin)} USDT)"
     ]
     if trade.stop_price is not None:
-        parts.append(f"stop {_level(trade, trade.stop_price, places)} confirmed")
+        word = " confirmed" if trade.is_stop_confirmed else " not confirmed"
+        parts.append(f"stop {_level(trade, trade.stop_price, places)}{word}")
     if trade.target_price is not None:
         parts.append(f"target {_level(trade, trade.target_price, places)}")
     return "  ".join(parts)

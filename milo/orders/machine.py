@@ -53,10 +53,11 @@ _FROM_OPEN = {_S.PARTIAL, _S.TRIGGERED, _S.FILLED, _S.CANCELED, _S.EXPIRED, _S.R
 MOVES: dict[OrderState, frozenset[OrderState]] = {
     _S.PLACING: frozenset(_FROM_OPEN | {_S.OPEN, _S.UNKNOWN, _S.ABSENT}),
     _S.UNKNOWN: frozenset(_FROM_OPEN | {_S.OPEN, _S.ABSENT}),
-    _S.OPEN: frozenset(_FROM_OPEN),
+    # An order that stood and is neither listed nor found by name any more is absent.
+    _S.OPEN: frozenset(_FROM_OPEN | {_S.ABSENT}),
     _S.PARTIAL: frozenset({_S.FILLED, _S.CANCELED, _S.EXPIRED, _S.FINISHED}),
     _S.TRIGGERED: frozenset(
-        {_S.PARTIAL, _S.FILLED, _S.FINISHED, _S.REJECTED, _S.CANCELED, _S.EXPIRED}
+        {_S.PARTIAL, _S.FILLED, _S.FINISHED, _S.REJECTED, _S.CANCELED, _S.EXPIRED, _S.ABSENT}
     ),
 } | {final: frozenset(after for before, after in LATE_MOVES if before is final) for final in FINAL}
 

@@ -41,19 +41,15 @@ def liquidation_price(
 ) -> Decimal | None:
     """Return the isolated liquidation price, unrounded; None where there is none (<= 0).
 
-    Where the notional at that price lies in another bracket, the price is computed again with
-    that one, until both agree (at most once a bracket).
+    The bracket that counts is the one in which the notional at that very price lies. The
+    maintenance margin is the largest that any bracket's line gives, so that the right price is the
+    one that is met first: the highest of all brackets' for a long, the lowest for a short.
     """
     sign = direction.sign
-    bracket = bracket_of(brackets, qty * entry_price)
-    price = ZERO
-    for _ in brackets:
-        denominator = qty * bracket.maint_ratio - sign * qty
-        price = (isolated_wallet + bracket.cum - sign * qty * entry_price) / denominator
-        if price <= 0:
-            return None
-        there = bracket_of(brackets, qty * price)
-        if there is bracket:
-            break
-        bracket = there
-    return price
+    prices = [
+        (isolated_wallet + bracket.cum - sign * qty * entry_price)
+        / (qty * (bracket.maint_ratio - sign))
+        for bracket in brackets
+    ]
+    price = max(prices) if direction is Direction.LONG else min(prices)
+    return price if price > 0 else None

@@ -1,157 +1,277 @@
 """Stop and target of an open position: placed, confirmed, replaced, swept away. Pure.
 
 Entry, then stop, then target, each confirmed. A position whose stop is refused, or not confirmed in
-time, is closed at market.
+time, is closed at market. The stop is measured from the average price of the entry's fills: where
+they come in parts, it waits for the rest of them, but a fraction of a second at most.
 """
 
 from __future__ import annotations
 
 from decimal import Decimal
 
-from milo.commands import Cancel, LookUp, NoteKind, Place, ReadAccount, WatchStop
-from milo.inbox import Failed, Failure, StopOverdue
+from milo.commands import LookUp, NoteKind, Place, WatchStop
+from milo.inbox import Failed, Failure
 from milo.model import (
     AmountKind,
     EntryIntent,
     ExitReason,
     NewOrder,
     OrderReport,
+    OrderStatus,
     OrderType,
 )
 from milo.money import plain
-from milo.orders.book import SymbolBook
+from milo.orders.book import OwnOrder, SymbolBook
 from milo.orders.ids import Leg, client_id
 from milo.orders.lines import entry_line
 from milo.orders.machine import OrderState
-from milo.orders.protection import Protection, Unprotectable, plan_protection
+from milo.orders.protection import Protection, Unprotectable, default_stop, plan_protection
 from milo.orders.turn import Turn, trade_of
 
 WOULD_TRIGGER = frozenset({-2021, -4142})
 """The exchange's codes for a stop or target that the price has already passed."""
+DISPUTED = frozenset({-4130, -4509})
+"""Codes that contradict our picture: another stop is there already, or no position is."""
+DISPUTED_TRIES = 3
+TARGET_TRIES = 3
+
+_GONE = frozenset({OrderState.CANCELED, OrderState.EXPIRED, OrderState.REJECTED, OrderState.ABSENT})
+_STANDS = frozenset({OrderState.OPEN, OrderState.TRIGGERED, OrderState.PARTIAL})
+_LIVE = frozenset({OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED})
+
+
+def on_entry_progress(turn: Turn, symbol: str, own_id: str, *, is_due: bool = False) -> None:
+    """Protect what an entry has filled: once it is complete, or when waiting for more is over."""
+    state = turn.of(symbol)
+    own, trade = state.orders[own_id], state.trade
+    if trade is None or trade.key != own.key or trade.is_closing:
+        return
+    if trade.stop_id is not None:
+        _check_again(turn, state)
+    elif own.is_complete or is_due:
+        ensure_protection(turn, state)
+
+
+def _check_again(turn: Turn, state: SymbolBook) -> None:
+    """Judge stop and target by the average price as it now is; the stop itself stays."""
+    trade = trade_of(state)
+    try:
+        plan = _plan(state)
+    except Unprotectable as error:
+        _close_unprotectable(turn, state, error)
+        return
+    is_target_sent = trade.target_id is not None
+    target_price = trade.target_price if is_target_sent else plan.target_price
+    turn.change_trade(state, liquidation=plan.liquidation, target_price=target_price)
+
+
+def start_stop_watch(turn: Turn, state: SymbolBook) -> SymbolBook:
+    """Let the deadline for a confirmed stop run, from the first moment without one."""
+    trade = trade_of(state)
+    if trade.stop_watch is not None:
+        return state
+    watched = client_id(turn.book.run_id, trade.key, Leg.STOP, trade.attempts + 1)
+    symbol = state.ready.instrument.symbol
+    turn.give(WatchStop(symbol=symbol, client_id=watched, after_s=turn.config.stop_deadline_s))
+    return turn.change_trade(state, stop_watch=watched)
 
 
 def ensure_protection(turn: Turn, state: SymbolBook) -> None:
     """Place the stop of a position that has none, from its average entry price."""
     trade = trade_of(state)
-    if trade.is_closing or trade.stop_id is not None:
+    if trade.is_closing or trade.stop_id is not None or not turn.config.may_trade:
         return
+    state = start_stop_watch(turn, state)
     try:
         plan = _plan(state)
     except Unprotectable as error:
-        turn.note(NoteKind.PROBLEM, state, f"position closed at once: {error}")
-        turn.close_at_market(state, ExitReason.STOP)
+        _close_unprotectable(turn, state, error)
         return
     attempt = trade.attempts + 1
     order = _bracket_order(turn, state, Leg.STOP, plan.stop_price, attempt)
+    is_target_sent = trade.target_id is not None
     state = turn.change_trade(
         state,
         stop_id=order.client_id,
         stop_price=plan.stop_price,
-        target_price=plan.target_price,
+        target_price=trade.target_price if is_target_sent else plan.target_price,
         liquidation=plan.liquidation,
         attempts=attempt,
         is_stop_confirmed=False,
     )
-    turn.add_order(state, order, Leg.STOP, ExitReason.STOP)
+    turn.add_order(state, order, Leg.STOP, key=trade.key, reason=ExitReason.STOP)
     turn.give(Place(order=order))
+
+
+def ensure_target(turn: Turn, state: SymbolBook) -> None:
+    """Place the target of a position whose stop is confirmed, or say that the entry is done."""
+    trade = trade_of(state)
+    if trade.is_closing or not trade.is_stop_confirmed or not turn.config.may_trade:
+        return
+    if trade.target_price is None or trade.target_id is not None:
+        announce(turn, state)
+        return
+    attempt = trade.target_attempts + 1
+    if attempt > TARGET_TRIES:
+        _give_up_target(turn, state, f"placed {TARGET_TRIES} times and gone each time")
+        return
+    order = _bracket_order(turn, state, Leg.TARGET, trade.target_price, attempt)
+    state = turn.change_trade(state, target_id=order.client_id, target_attempts=attempt)
+    turn.add_order(state, order, Leg.TARGET, key=trade.key, reason=ExitReason.TARGET)
+    turn.give(Place(order=order))
+
+
+def on_bracket_report(
+    turn: Turn, symbol: str, own_id: str, report: OrderReport, *, has_moved: bool
+) -> None:
+    """Follow a stop's or a target's own state."""
+    state = turn.of(symbol)
+    trade = state.trade
+    if trade is None or own_id not in (trade.stop_id, trade.target_id):
+        _on_orphan(turn, state, own_id, report)
+    elif not has_moved:
+        return
+    elif own_id == trade.stop_id:
+        _on_stop_state(turn, state, state.orders[own_id])
+    else:
+        _on_target_state(turn, state, state.orders[own_id])
+
+
+def _on_stop_state(turn: Turn, state: SymbolBook, stop: OwnOrder) -> None:
+    if stop.state in _STANDS:
+        _confirm(turn, state)
+    elif _has_ended_unfilled(stop):
+        # The exchange ends closePosition orders once the position is gone; its own word on
+        # the position decides whether this one must be replaced.
+        state = turn.change_trade(state, is_stop_confirmed=False)
+        start_stop_watch(turn, state)
+        turn.read_account("the stop is gone")
+
+
+def _confirm(turn: Turn, state: SymbolBook) -> None:
+    if trade_of(state).is_stop_confirmed:
+        return
+    state = turn.change_trade(state, is_stop_confirmed=True, stop_watch=None)
+    ensure_target(turn, state)
+
+
+def _on_target_state(turn: Turn, state: SymbolBook, target: OwnOrder) -> None:
+    if target.state is OrderState.OPEN:
+        announce(turn, state)
+    elif _has_ended_unfilled(target):
+        turn.change_trade(state, target_id=None)
+        turn.read_account("the target is gone")
+
+
+def _has_ended_unfilled(own: OwnOrder) -> bool:
+    # "Finished" means executed, or cancelled once it had become a regular order.
+    return own.state in _GONE or (own.state is OrderState.FINISHED and not own.filled_qty)
+
+
+def _on_orphan(turn: Turn, state: SymbolBook, own_id: str, report: OrderReport) -> None:
+    """Deal with a stop or target that stands at the venue and is not the position's own."""
+    own, trade = state.orders[own_id], state.trade
+    if trade is None or trade.key != own.key:
+        if report.status in _LIVE:
+            cancel_bracket(turn, own_id, own)
+    elif own.state is not OrderState.OPEN:
+        # An old report about an order that has ended since: it protects nothing.
+        return
+    elif own.leg is Leg.STOP and not trade.is_stop_confirmed:
+        # Given up as absent, and now it is there: better than one that is still on its way.
+        state = turn.change_trade(state, stop_id=own_id, stop_price=own.order.trigger_price)
+        _confirm(turn, state)
+    else:
+        turn.cancel(report.symbol, own_id, is_conditional=True)
+
+
+def cancel_bracket(turn: Turn, own_id: str, own: OwnOrder) -> None:
+    """Cancel a stop or target whose position is gone, where the venue does not do it itself."""
+    if turn.config.venue_expires_brackets and own.order.is_close_position:
+        return
+    turn.cancel(own.order.symbol, own_id, is_conditional=True)
+
+
+def sweep_leftovers(turn: Turn, state: SymbolBook) -> None:
+    """Cancel stop and target of a position that is gone."""
+    for own_id, own in state.orders.items():
+        if own.leg in (Leg.STOP, Leg.TARGET) and not own.state.is_final:
+            cancel_bracket(turn, own_id, own)
+
+
+def announce(turn: Turn, state: SymbolBook) -> None:
+    """Say once, in one line, what was entered and how it is protected."""
+    trade = trade_of(state)
+    if trade.is_announced:
+        return
+    turn.note(NoteKind.ENTRY, state, entry_line(trade, state.ready.instrument.tick))
+    turn.change_trade(state, is_announced=True)
+
+
+def on_bracket_failed(turn: Turn, state: SymbolBook, own_id: str, failed: Failed) -> None:
+    """React to a stop or target that was not taken, or whose outcome is unknown."""
+    trade = state.trade
+    if failed.failure is Failure.UNKNOWN:
+        # Also once its position is gone: it may be there and then has to go.
+        look_up_bracket(turn, state, own_id)
+    elif trade is None or own_id not in (trade.stop_id, trade.target_id):
+        return
+    elif own_id == trade.stop_id:
+        _on_stop_refused(turn, state, failed)
+    elif failed.code in WOULD_TRIGGER:
+        turn.note(NoteKind.INFO, state, "the price is beyond the target already: closing")
+        turn.close_at_market(state, ExitReason.TARGET)
+    elif failed.code in DISPUTED:
+        turn.change_trade(state, target_id=None)
+        turn.read_account(f"target refused: {failed.text}")
+    else:
+        _give_up_target(turn, state, failed.text)
+
+
+def _on_stop_refused(turn: Turn, state: SymbolBook, failed: Failed) -> None:
+    if failed.code in DISPUTED and trade_of(state).attempts < DISPUTED_TRIES:
+        turn.change_trade(state, stop_id=None)
+        turn.read_account(f"stop refused: {failed.text}")
+        return
+    turn.note(NoteKind.PROBLEM, state, f"stop refused, closing at market: {failed.text}")
+    turn.close_at_market(state, ExitReason.STOP)
+
+
+def _give_up_target(turn: Turn, state: SymbolBook, why: str) -> None:
+    turn.note(NoteKind.PROBLEM, state, f"target refused, the stop stays: {why}")
+    state = turn.change_trade(state, target_id=None, target_price=None)
+    announce(turn, state)
+
+
+def look_up_bracket(turn: Turn, state: SymbolBook, own_id: str) -> None:
+    """Ask what became of a stop or target."""
     turn.give(
-        WatchStop(
-            symbol=order.symbol,
-            client_id=order.client_id,
-            after_s=turn.config.stop_deadline_s,
+        LookUp(
+            symbol=state.ready.instrument.symbol,
+            client_id=own_id,
+            is_conditional=True,
+            is_protective=True,
         )
     )
 
 
-def on_bracket_report(turn: Turn, state: SymbolBook, own_id: str, report: OrderReport) -> None:
-    """Follow a stop's or a target's own state."""
-    trade = state.trade
-    if trade is None or own_id not in (trade.stop_id, trade.target_id):
-        return
-    now = state.orders[own_id].state
-    if own_id == trade.stop_id:
-        _on_stop_state(turn, state, now)
-    elif now is OrderState.OPEN:
-        _announce(turn, state)
-    elif now in (OrderState.CANCELED, OrderState.EXPIRED, OrderState.REJECTED):
-        turn.change_trade(state, target_id=None)
-        turn.give(ReadAccount(why="the target is gone"))
-
-
-def _on_stop_state(turn: Turn, state: SymbolBook, now: OrderState) -> None:
-    trade = trade_of(state)
-    if now in (OrderState.OPEN, OrderState.TRIGGERED) and not trade.is_stop_confirmed:
-        state = turn.change_trade(state, is_stop_confirmed=True)
-        _place_target(turn, state)
-    elif now in (OrderState.CANCELED, OrderState.EXPIRED, OrderState.REJECTED):
-        # The exchange ends closePosition orders once the position is gone; its own word on
-        # the position decides whether this one must be replaced.
-        turn.give(ReadAccount(why="the stop is gone"))
-
-
-def _place_target(turn: Turn, state: SymbolBook) -> None:
-    trade = trade_of(state)
-    if trade.target_price is None or trade.target_id is not None or trade.is_closing:
-        _announce(turn, state)
-        return
-    order = _bracket_order(turn, state, Leg.TARGET, trade.target_price, trade.attempts)
-    state = turn.change_trade(state, target_id=order.client_id)
-    turn.add_order(state, order, Leg.TARGET, ExitReason.TARGET)
-    turn.give(Place(order=order))
-
-
-def _announce(turn: Turn, state: SymbolBook) -> None:
-    trade = trade_of(state)
-    if not trade.is_announced and trade.is_stop_confirmed:
-        turn.note(NoteKind.ENTRY, state, entry_line(trade, state.ready.instrument.tick))
-        turn.change_trade(state, is_announced=True)
-
-
-def on_bracket_failed(turn: Turn, state: SymbolBook, leg: Leg, failed: Failed) -> None:
-    """React to a stop or target that was not taken, or whose outcome is unknown."""
-    trade = state.trade
-    if trade is None or failed.client_id not in (trade.stop_id, trade.target_id):
-        return
-    if failed.failure is Failure.UNKNOWN:
-        turn.give(
-            LookUp(
-                symbol=failed.symbol,
-                client_id=failed.client_id,
-                is_conditional=True,
-                is_protective=True,
-            )
-        )
-    elif leg is Leg.STOP:
-        turn.note(NoteKind.PROBLEM, state, f"stop refused, closing at market: {failed.text}")
-        turn.close_at_market(state, ExitReason.STOP)
-    elif failed.code in WOULD_TRIGGER:
-        turn.note(NoteKind.INFO, state, "the price is beyond the target already: closing")
-        turn.close_at_market(state, ExitReason.TARGET)
-    else:
-        turn.note(NoteKind.PROBLEM, state, f"target refused, the stop stays: {failed.text}")
-        state = turn.change_trade(state, target_id=None, target_price=None)
-        _announce(turn, state)
-
-
 def on_bracket_absent(turn: Turn, state: SymbolBook, own_id: str) -> None:
-    """A stop or target that was sent is not there: place the stop again."""
+    """A stop or target that was sent is not there: place it again."""
     trade = state.trade
     if trade is None:
         return
     if own_id == trade.stop_id:
-        state = turn.change_trade(state, stop_id=None)
+        state = turn.change_trade(state, stop_id=None, is_stop_confirmed=False)
         ensure_protection(turn, state)
     elif own_id == trade.target_id:
         state = turn.change_trade(state, target_id=None)
-        if trade.is_stop_confirmed:
-            _place_target(turn, state)
+        ensure_target(turn, state)
 
 
-def on_stop_overdue(turn: Turn, event: StopOverdue) -> None:
-    """Close the position if the stop of the watch is still not confirmed."""
-    state = turn.of(event.symbol)
-    trade = state.trade
-    if trade is None or trade.is_stop_confirmed or trade.is_closing:
+def on_stop_overdue(turn: Turn, state: SymbolBook) -> None:
+    """Close the position whose stop was not confirmed in time."""
+    state = turn.change_trade(state, stop_watch=None)
+    if trade_of(state).is_closing:
         return
     turn.note(
         NoteKind.PROBLEM,
@@ -161,31 +281,31 @@ def on_stop_overdue(turn: Turn, event: StopOverdue) -> None:
     turn.close_at_market(state, ExitReason.STOP)
 
 
-def sweep_leftovers(turn: Turn, state: SymbolBook) -> None:
-    """Cancel stop and target of a position that is gone, where the venue does not do it itself."""
-    for own_id, own in state.orders.items():
-        if own.leg not in (Leg.STOP, Leg.TARGET) or own.state.is_final:
-            continue
-        if turn.config.venue_expires_brackets and own.order.is_close_position:
-            continue
-        turn.give(
-            Cancel(
-                symbol=own.order.symbol,
-                client_id=own_id,
-                is_conditional=own.order.is_conditional,
-            )
-        )
+def _close_unprotectable(turn: Turn, state: SymbolBook, error: Unprotectable) -> None:
+    turn.note(NoteKind.PROBLEM, state, f"position closed at once: {error}")
+    turn.close_at_market(state, ExitReason.STOP)
 
 
 def _plan(state: SymbolBook) -> Protection:
     trade = trade_of(state)
+    instrument = state.ready.instrument
+    if trade.intent is None and trade.liquidation is not None:
+        # Adopted: the venue's own liquidation price is better than any that we work out.
+        return Protection(
+            stop_price=default_stop(
+                trade.direction, trade.entry_price, trade.liquidation, instrument.tick
+            ),
+            target_price=trade.target_price,
+            liquidation=trade.liquidation,
+            is_default_stop=True,
+        )
     return plan_protection(
         trade.intent or _bare_intent(state),
         entry_price=trade.entry_price,
         qty=trade.qty,
         leverage=trade.leverage,
         atr=trade.atr,
-        instrument=state.ready.instrument,
+        instrument=instrument,
         brackets=state.ready.brackets,
     )
 

@@ -65,11 +65,13 @@ def plan_protection(
         brackets=brackets,
     )
     if intent.stop is None:
-        stop = _default_stop(direction, entry_price, liquidation, instrument.tick)
+        stop = default_stop(direction, entry_price, liquidation, instrument.tick)
     else:
         stop = explicit_stop(intent.stop, direction, entry_price, atr, instrument)
         _check_liquidation(direction, stop, liquidation)
     target = _target(intent, entry_price, stop, leverage, atr, instrument.tick)
+    for name, price in (("stop", stop), ("target", target)):
+        _check_price_limits(name, price, instrument)
     return Protection(
         stop_price=stop,
         target_price=target,
@@ -87,7 +89,24 @@ def explicit_stop(
 ) -> Decimal:
     """Return the stop's price as the action asks for it, rounded toward the entry."""
     price = _level(stop, entry_price, -direction.sign, atr, "stop")
-    rounded = _toward_entry(price, direction, is_stop=True, tick=instrument.tick)
+    return _stop_at(price, direction, entry_price, instrument.tick)
+
+
+def default_stop(
+    direction: Direction, entry_price: Decimal, liquidation: Decimal | None, tick: Decimal
+) -> Decimal:
+    """Return the price of the engine's own stop, rounded toward the entry.
+
+    A long without liquidation price could fall to nothing: 90 % of the way to zero. Raises
+    Unprotectable where the tick is too coarse for a stop between entry and liquidation.
+    """
+    end = Decimal(0) if liquidation is None else liquidation
+    price = entry_price + (end - entry_price) * DEFAULT_STOP_SHARE
+    return _stop_at(price, direction, entry_price, tick)
+
+
+def _stop_at(price: Decimal, direction: Direction, entry_price: Decimal, tick: Decimal) -> Decimal:
+    rounded = _toward_entry(price, direction, is_stop=True, tick=tick)
     is_wrong = rounded >= entry_price if direction is Direction.LONG else rounded <= entry_price
     if is_wrong or rounded <= 0:
         side = "below" if direction is Direction.LONG else "above"
@@ -97,13 +116,15 @@ def explicit_stop(
     return rounded
 
 
-def _default_stop(
-    direction: Direction, entry_price: Decimal, liquidation: Decimal | None, tick: Decimal
-) -> Decimal:
-    # A long without liquidation price could fall to nothing: 90 % of the way to zero.
-    end = Decimal(0) if liquidation is None else liquidation
-    price = entry_price + (end - entry_price) * DEFAULT_STOP_SHARE
-    return _toward_entry(price, direction, is_stop=True, tick=tick)
+def _check_price_limits(name: str, price: Decimal | None, instrument: Instrument) -> None:
+    if price is None:
+        return
+    low, high = instrument.min_price, instrument.max_price
+    if price < low or (high and price > high):
+        raise Unprotectable(
+            f"{name} {plain(price)} lies outside the exchange's prices of {instrument.symbol}, "
+            f"{plain(low)} to {plain(high)}"
+        )
 
 
 def _check_liquidation(direction: Direction, stop: Decimal, liquidation: Decimal | None) -> None:

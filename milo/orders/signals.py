@@ -1,18 +1,23 @@
-"""What a script's signal does to the book: entries, exits, reversals. Pure."""
+"""What a script's signal does to the book: entries, exits, reversals. Pure.
+
+One entry and one exit at most are sent for a script, side and candle; a refusal sends nothing, so
+that a later evaluation of the same candle may still act, but it is told only once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from decimal import Decimal
 
 from milo import gates
 from milo.commands import Enter, NoteKind, Place
 from milo.gates.verdict import GateInput
 from milo.inbox import Signal
+from milo.intervals import next_open_ms
 from milo.model import EntryIntent, ExitIntent, ExitReason, NewOrder, OrderType
 from milo.money import ZERO, floor_to, plain
-from milo.orders.book import Entering, SymbolBook
+from milo.orders.book import Entering, OpenTrade, SymbolBook
 from milo.orders.ids import Leg, client_id, signal_key
+from milo.orders.lots import market_step, smallest_market_qty
 from milo.orders.protection import Unprotectable
 from milo.orders.sizing import EntryRefused, Sized, SizingInput, size_entry
 from milo.orders.turn import Turn
@@ -34,27 +39,21 @@ def _on_entry(turn: Turn, state: SymbolBook, signal: Signal, intent: EntryIntent
     trade = state.trade
     if trade is not None and (trade.direction is intent.direction or trade.is_closing):
         return
-    if state.queued is not None or state.live_orders(Leg.ENTRY):
+    kind = _entry_kind(intent)
+    if state.queued is not None or state.is_entering or _has_acted(state, kind, signal):
         return
-    kind = f"entry-{intent.direction}"
-    if state.acted.get(kind) == signal.candle_open_ms:
+    skip = _ask_gates(turn, state, signal)
+    if skip is not None:
+        _refuse(turn, state, kind, signal, skip)
+        if state.unexplained_qty:
+            turn.read_account("a position without known executions")
+        return
+    try:
+        sized = _sized(turn, state, signal, intent, freed=_margin_of(turn, state))
+    except (EntryRefused, Unprotectable) as error:
+        _refuse(turn, state, kind, signal, f"{signal.action} not sent: {error}")
         return
     state = turn.change(state, acted={**state.acted, kind: signal.candle_open_ms})
-    skip = gates.ask(
-        GateInput(
-            instrument=state.ready.instrument,
-            is_account_known=turn.book.account is not None,
-            may_trade=turn.config.may_trade,
-            foreign_qty=state.foreign_qty,
-            action=signal.action,
-        )
-    )
-    if skip is not None:
-        turn.note(NoteKind.REFUSED, state, skip.reason)
-        return
-    sized = _size(turn, state, signal, intent, freed=_margin_of(turn, state))
-    if sized is None:
-        return
     if trade is None:
         _enter(turn, state, signal, sized)
         return
@@ -66,58 +65,106 @@ def _on_entry(turn: Turn, state: SymbolBook, signal: Signal, intent: EntryIntent
 
 def _on_exit(turn: Turn, state: SymbolBook, signal: Signal, intent: ExitIntent) -> None:
     trade = state.trade
+    if state.queued is not None:
+        # The script has changed its mind before its reversal was through.
+        state = turn.change(state, queued=None)
     if trade is None or trade.is_closing:
         return
     kind = f"exit-{trade.direction}"
-    if state.acted.get(kind) == signal.candle_open_ms:
+    if _has_acted(state, kind, signal):
         return
-    state = turn.change(state, acted={**state.acted, kind: signal.candle_open_ms})
     if not turn.config.may_trade:
-        turn.note(NoteKind.REFUSED, state, f"read only: {signal.action} was not sent")
+        _refuse(turn, state, kind, signal, f"read only: {signal.action} was not sent")
         return
     if intent.percent == _HUNDRED:
+        state = turn.change(state, acted={**state.acted, kind: signal.candle_open_ms})
         turn.close_at_market(state, ExitReason.CLOSE)
         return
     instrument = state.ready.instrument
-    step = max(instrument.step, instrument.market_step)
-    qty = floor_to(trade.qty * intent.percent / _HUNDRED, step)
-    if qty < max(instrument.min_qty, instrument.market_min_qty):
-        turn.note(
-            NoteKind.REFUSED,
-            state,
+    qty = floor_to(trade.qty * intent.percent / _HUNDRED, market_step(instrument))
+    smallest = smallest_market_qty(instrument)
+    if qty < smallest:
+        text = (
             f"{signal.action}: {plain(intent.percent)} % of {plain(trade.qty)} rounds down to "
-            f"{plain(qty)}, below the exchange's minimum {plain(instrument.min_qty)}",
+            f"{plain(qty)}, below the exchange's minimum {plain(smallest)}"
         )
+        _refuse(turn, state, kind, signal, text)
         return
-    key = signal_key(signal.script, signal.symbol, signal.candle_open_ms, kind)
+    state = turn.change(state, acted={**state.acted, kind: signal.candle_open_ms})
+    _close_part(turn, state, trade, qty, key=_key_of(signal, kind))
+
+
+def _close_part(turn: Turn, state: SymbolBook, trade: OpenTrade, qty: Decimal, *, key: str) -> None:
     order = NewOrder(
-        symbol=signal.symbol,
+        symbol=state.ready.instrument.symbol,
         side=trade.direction.exit_side,
         type=OrderType.MARKET,
         client_id=client_id(turn.book.run_id, key, Leg.CLOSE),
         qty=qty,
         is_reduce_only=True,
     )
-    turn.add_order(state, order, Leg.CLOSE, ExitReason.CLOSE)
+    turn.add_order(state, order, Leg.CLOSE, key=trade.key, reason=ExitReason.CLOSE)
     turn.give(Place(order=order))
 
 
 def launch_queued(turn: Turn, symbol: str) -> None:
     """Send the entry that waited for a reversal, once fills and account agree on flat."""
-    state = turn.of(symbol)
-    signal = state.queued
-    if signal is None or state.trade is not None or state.venue_qty:
+    state = turn.book.symbols.get(symbol)
+    if state is None or state.queued is None or turn.book.is_account_stale:
         return
+    if state.trade is not None or state.unexplained_qty:
+        return
+    signal = state.queued
     state = turn.change(state, queued=None)
     assert isinstance(signal.intent, EntryIntent)
-    sized = _size(turn, state, signal, signal.intent, freed=ZERO)
-    if sized is not None:
-        _enter(turn, state, signal, sized)
+    refusal = _ask_gates(turn, state, signal) or _lateness(turn, signal)
+    if refusal is None:
+        try:
+            sized = _sized(turn, state, signal, signal.intent, freed=ZERO)
+        except (EntryRefused, Unprotectable) as error:
+            refusal = str(error)
+        else:
+            _enter(turn, state, signal, sized)
+            return
+    turn.note(NoteKind.REFUSED, state, f"{signal.action} not sent after the close: {refusal}")
 
 
-def _size(
+def _lateness(turn: Turn, signal: Signal) -> str | None:
+    """Return why the signal is no longer worth acting upon: its next candle has closed as well."""
+    next_ms = next_open_ms(signal.candle_open_ms, signal.timeframe)
+    if turn.now_ms < next_open_ms(next_ms, signal.timeframe):
+        return None
+    return "the candle after its signal has closed already"
+
+
+def _ask_gates(turn: Turn, state: SymbolBook, signal: Signal) -> str | None:
+    skip = gates.ask(
+        GateInput(
+            instrument=state.ready.instrument,
+            is_account_known=turn.book.account is not None and not turn.book.is_account_stale,
+            may_trade=turn.config.may_trade,
+            foreign_qty=state.foreign_qty,
+            unexplained_qty=state.unexplained_qty,
+            action=signal.action,
+        )
+    )
+    return None if skip is None else skip.reason
+
+
+def _has_acted(state: SymbolBook, kind: str, signal: Signal) -> bool:
+    return state.acted.get(kind) == signal.candle_open_ms
+
+
+def _refuse(turn: Turn, state: SymbolBook, kind: str, signal: Signal, text: str) -> None:
+    if state.refused.get(kind) == signal.candle_open_ms:
+        return
+    turn.note(NoteKind.REFUSED, state, text)
+    turn.change(state, refused={**state.refused, kind: signal.candle_open_ms})
+
+
+def _sized(
     turn: Turn, state: SymbolBook, signal: Signal, intent: EntryIntent, *, freed: Decimal
-) -> Sized | None:
+) -> Sized:
     account = turn.book.account
     assert account is not None
     given = SizingInput(
@@ -129,11 +176,7 @@ def _size(
         brackets=state.ready.brackets,
         fees=state.ready.fees,
     )
-    try:
-        return size_entry(intent, given)
-    except (EntryRefused, Unprotectable) as error:
-        turn.note(NoteKind.REFUSED, state, f"{signal.action} not sent: {error}")
-        return None
+    return size_entry(intent, given)
 
 
 def _margin_of(turn: Turn, state: SymbolBook) -> Decimal:
@@ -141,20 +184,22 @@ def _margin_of(turn: Turn, state: SymbolBook) -> Decimal:
     account = turn.book.account
     if account is None or state.trade is None:
         return ZERO
-    return _at(account.locked, state.ready.instrument.symbol)
+    return account.locked.get(state.ready.instrument.symbol, ZERO)
 
 
-def _at(amounts: Mapping[str, Decimal], symbol: str) -> Decimal:
-    return amounts.get(symbol, ZERO)
+def _entry_kind(intent: EntryIntent) -> str:
+    return f"entry-{intent.direction}"
+
+
+def _key_of(signal: Signal, kind: str) -> str:
+    return signal_key(signal.script, signal.symbol, signal.candle_open_ms, kind)
 
 
 def _enter(turn: Turn, state: SymbolBook, signal: Signal, sized: Sized) -> None:
     for text in sized.notes:
         turn.note(NoteKind.ADJUSTED, state, text)
     assert isinstance(signal.intent, EntryIntent)
-    key = signal_key(
-        signal.script, signal.symbol, signal.candle_open_ms, f"entry-{signal.intent.direction}"
-    )
+    key = _key_of(signal, _entry_kind(signal.intent))
     order = NewOrder(
         symbol=signal.symbol,
         side=signal.intent.direction.entry_side,
@@ -162,8 +207,8 @@ def _enter(turn: Turn, state: SymbolBook, signal: Signal, sized: Sized) -> None:
         client_id=client_id(turn.book.run_id, key, Leg.ENTRY),
         qty=sized.qty,
     )
-    state = turn.add_order(state, order, Leg.ENTRY)
-    turn.change(state, entering=Entering(signal=signal, key=key, leverage=sized.leverage))
+    entering = Entering(signal=signal, leverage=sized.leverage)
+    state = turn.add_order(state, order, Leg.ENTRY, key=key, entering=entering)
     turn.give(
         Enter(
             order=order,

@@ -19,6 +19,7 @@ from milo.model import (
     LeverageBracket,
 )
 from milo.money import ZERO, floor_to, plain, shown
+from milo.orders.lots import largest_market_qty, market_step, smallest_market_qty
 from milo.orders.margin import bracket_of, max_leverage, max_notional
 from milo.orders.protection import Protection, explicit_stop, plan_protection
 
@@ -76,8 +77,9 @@ def size_entry(intent: EntryIntent, given: SizingInput) -> Sized:
             f"nothing to size with: price {plain(given.price)}, equity {shown(given.equity)} USDT"
         )
     notes: list[str] = []
+    share = given.equity * intent.amount / _HUNDRED
     leverage = _whole_leverage(intent, given, notes)
-    qty, leverage = _wanted(intent, given, leverage, notes)
+    qty, leverage = _wanted(intent, given, share, leverage, notes)
     qty = _affordable(qty, given, leverage, notes)
     qty = _rounded(qty, given, notes)
     protection = plan_protection(
@@ -114,33 +116,36 @@ def _whole_leverage(intent: EntryIntent, given: SizingInput, notes: list[str]) -
 
 
 def _wanted(
-    intent: EntryIntent, given: SizingInput, leverage: int, notes: list[str]
+    intent: EntryIntent, given: SizingInput, share: Decimal, leverage: int, notes: list[str]
 ) -> tuple[Decimal, int]:
-    """Return quantity and leverage before the account's limits, leverage allowed by bracket."""
-    share = given.equity * intent.amount / _HUNDRED
+    """Return quantity and leverage before the account's limits, leverage allowed by bracket.
+
+    `share` is the part of the equity, in USDT, that is risked or becomes margin.
+    """
     if intent.amount_kind is AmountKind.RISK and intent.stop is not None:
         stop = explicit_stop(
             intent.stop, intent.direction, given.price, given.atr, given.instrument
         )
-        notional = share / _loss_per_unit(given.price, stop, given.fees) * given.price
-        allowed = min(leverage, bracket_of(given.brackets, notional).max_leverage)
+        qty = share / _loss_per_unit(given.price, stop, given.fees)
+        allowed = min(leverage, bracket_of(given.brackets, qty * given.price).max_leverage)
     else:
         allowed = leverage
         while allowed > 1 and share * allowed > max_notional(given.brackets, allowed):
             allowed -= 1
-        notional = share * allowed
+        qty = share * allowed / given.price
+    notional = qty * given.price
     if allowed < leverage:
         notes.append(
             f"leverage lowered from {leverage}x to {allowed}x: the most that the exchange allows "
             f"for {shown(notional)} USDT of {given.instrument.symbol}"
         )
-    largest = given.brackets[-1].cap
+    largest = max_notional(given.brackets, allowed)
     if notional > largest:
         notes.append(
             f"notional reduced from {shown(notional)} to {shown(largest)} USDT: the exchange's cap"
         )
-        notional = largest
-    return notional / given.price, allowed
+        qty = largest / given.price
+    return qty, allowed
 
 
 def _affordable(qty: Decimal, given: SizingInput, leverage: int, notes: list[str]) -> Decimal:
@@ -157,16 +162,15 @@ def _affordable(qty: Decimal, given: SizingInput, leverage: int, notes: list[str
 
 def _rounded(qty: Decimal, given: SizingInput, notes: list[str]) -> Decimal:
     instrument = given.instrument
-    step = max(instrument.step, instrument.market_step)
-    largest = min(instrument.max_qty, instrument.market_max_qty)
+    largest = largest_market_qty(instrument)
     if qty > largest:
         notes.append(
             f"quantity reduced from {qty:.6g} to {plain(largest)}: the exchange's largest "
             "market order"
         )
         qty = largest
-    rounded = floor_to(qty, step)
-    smallest = max(instrument.min_qty, instrument.market_min_qty)
+    rounded = floor_to(qty, market_step(instrument))
+    smallest = smallest_market_qty(instrument)
     if rounded < smallest:
         raise EntryRefused(
             f"quantity {qty:.6g} {instrument.symbol} rounds down to {plain(rounded)}, below the "

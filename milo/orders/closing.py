@@ -1,0 +1,81 @@
+"""Market orders that close a position: what their end means for it. Pure.
+
+A position is done with only when its executions say so. A closing order that ends with some of the
+position still open is followed by another one, sooner or later.
+"""
+
+from __future__ import annotations
+
+from milo.commands import NoteKind
+from milo.model import ExitReason
+from milo.money import plain
+from milo.orders.book import OwnOrder, SymbolBook
+from milo.orders.fills import settle_part
+from milo.orders.ids import Leg
+from milo.orders.machine import OrderState
+from milo.orders.turn import Turn
+
+RETRY_S = 0.25
+RETRY_LIMIT_S = 8.0
+
+CLOSING = frozenset({Leg.CLOSE, Leg.REVERSE})
+
+
+def on_close_progress(turn: Turn, symbol: str, own_id: str, *, has_moved: bool) -> None:
+    """Follow a closing order: write its row once it is complete, and go on if need be."""
+    own = turn.of(symbol).orders[own_id]
+    if not own.is_complete:
+        return
+    settle_part(turn, symbol, own_id)
+    state = turn.of(symbol)
+    trade = state.trade
+    if trade is None:
+        return
+    if trade.closing_id != own_id:
+        if has_moved and own.state is not OrderState.FILLED:
+            turn.note(NoteKind.PROBLEM, state, _short_words(own))
+    elif own.state is OrderState.FILLED:
+        # It did its part: more had come in, or one order cannot carry it all.
+        state = turn.change_trade(state, closing_id=None)
+        turn.close_at_market(state, own.reason or ExitReason.CLOSE, own.leg)
+    else:
+        on_close_failed(turn, state, own_id, _short_words(own))
+
+
+def on_close_failed(turn: Turn, state: SymbolBook, own_id: str, text: str) -> None:
+    """Give up a closing order; the position's state is read before anything else is tried."""
+    trade = state.trade
+    if trade is None:
+        return
+    turn.note(NoteKind.PROBLEM, state, text)
+    if trade.closing_id != own_id:
+        turn.read_account("a closing order was refused")
+        return
+    state = _drop_queued(turn, turn.change_trade(state, closing_id=None))
+    if trade.closes == 1:
+        turn.read_account("a closing order was refused")
+        return
+    delay_s = min(RETRY_S * 2 ** (trade.closes - 2), RETRY_LIMIT_S)
+    turn.watch_order(turn.change_order(state, own_id, is_watched=False), own_id, delay_s)
+
+
+def on_close_overdue(turn: Turn, state: SymbolBook, own: OwnOrder) -> None:
+    """Go on after the pause that follows a closing order which failed again."""
+    trade = state.trade
+    if own.is_complete and trade is not None and trade.key == own.key and not trade.is_closing:
+        turn.read_account("closing orders were refused")
+
+
+def _drop_queued(turn: Turn, state: SymbolBook) -> SymbolBook:
+    # Where the account says flat already, the refusal only means that another order was faster.
+    if state.queued is None or not state.venue_qty:
+        return state
+    turn.note(
+        NoteKind.REFUSED, state, f"{state.queued.action} not sent: the close before it failed"
+    )
+    return turn.change(state, queued=None)
+
+
+def _short_words(own: OwnOrder) -> str:
+    wanted = "all" if own.order.qty is None else plain(own.order.qty)
+    return f"closing order ended as {own.state}: {plain(own.seen_qty)} of {wanted} closed"
