@@ -66,6 +66,8 @@ class Slot:
     mail: deque[KlineEvent] = field(default_factory=deque)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     last_forming_ms: int = -FORMING_PAUSE_MS
+    whole_until_ms: int = 0
+    """Up to this open time the venue was asked, and has no candle that we lack."""
     breaches: deque[float] = field(default_factory=deque)
     signalled: tuple[int, str] | None = None
 
@@ -172,9 +174,12 @@ class ScriptEngine:
         newest = int(slot.candles.open_ms[-1]) if len(slot.candles) else None
         if newest is not None and candle.open_ms <= newest:
             return
-        if newest is not None and candle.open_ms > next_open_ms(newest, slot.timeframe):
-            await self._refill(slot, newest, before_ms=candle.open_ms)
-            if not event.is_closed and not slot.is_halted:
+        if newest is not None and candle.open_ms > max(
+            next_open_ms(newest, slot.timeframe), slot.whole_until_ms
+        ):
+            count = await self._refill(slot, newest, before_ms=candle.open_ms)
+            slot.whole_until_ms = candle.open_ms
+            if count and not event.is_closed and not slot.is_halted:
                 # The close that was missed is decided now, as its own candle.
                 await self._evaluate(slot, forming=None)
                 self.on_closed(slot)
@@ -196,24 +201,35 @@ class ScriptEngine:
             await self._evaluate(slot, forming=None)
         self.on_closed(slot)
 
-    async def _refill(self, slot: Slot, newest_ms: int, *, before_ms: int) -> None:
-        """Append what the venue has between; where it has nothing there is nothing to miss."""
+    async def _refill(self, slot: Slot, newest_ms: int, *, before_ms: int) -> int:
+        """Append what the venue has between and return how many candles that were.
+
+        Where it has nothing, nothing was traded: that is proof enough of a whole series.
+        """
         from_ms = next_open_ms(newest_ms, slot.timeframe)
+        count = 0
+        while from_ms < before_ms:
+            page = await self._read_again(slot, from_ms)
+            missed = [candle for candle in page if from_ms <= candle.open_ms < before_ms]
+            if not missed:
+                break
+            for candle in missed:
+                slot.candles = slot.candles.appended(candle)
+                await self._store(slot.symbol, slot.timeframe, candle)
+            slot.closed_seen += len(missed)
+            count += len(missed)
+            from_ms = next_open_ms(missed[-1].open_ms, slot.timeframe)
+        log.info("gap_refilled symbol=%s candles=%s", slot.symbol, count)
+        return count
+
+    async def _read_again(self, slot: Slot, from_ms: int) -> Sequence[Candle]:
         while True:
             try:
-                missed = await self._refill_from(slot.symbol, slot.timeframe, from_ms)
+                return await self._refill_from(slot.symbol, slot.timeframe, from_ms)
             except VenueError as error:
                 # No script runs on a series with a hole: keep asking.
                 log.warning("refill_failed symbol=%s error=%s", slot.symbol, error)
                 await asyncio.sleep(1.0)
-                continue
-            break
-        for candle in missed:
-            if from_ms <= candle.open_ms < before_ms:
-                slot.candles = slot.candles.appended(candle)
-                slot.closed_seen += 1
-                await self._store(slot.symbol, slot.timeframe, candle)
-        log.info("gap_refilled symbol=%s candles=%s", slot.symbol, len(missed))
 
     async def _evaluate(self, slot: Slot, *, forming: Candle | None) -> ScriptResult | None:
         candle_ms = _candle_ms(slot, forming)

@@ -79,6 +79,8 @@ class PaperVenue:
     fee_asset: str = "USDT"
     parts: list[Decimal] = field(default_factory=list)
     """Quantities in which the next market orders fill, taken from the front; empty: at once."""
+    is_dry: bool = False
+    """The market has no more to give than the parts: the rest of an order expires."""
     refusals: dict[str, int] = field(default_factory=dict)
     """Leg letter -> error code with which the next order of that leg is refused."""
     now_ms: int = 1_000_000
@@ -290,6 +292,8 @@ class PaperVenue:
             left = order.qty - resting.filled
             if order.is_reduce_only:
                 left = min(left, max(ZERO, -order.side.sign * self.qty))
+            if self.is_dry and resting.filled and not self.parts:
+                left = ZERO
             if not left:
                 resting.status = OrderStatus.EXPIRED
                 events.append(self._order_event(resting, "EXPIRED", None))

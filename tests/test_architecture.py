@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import functools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from milo.script.vocabulary import ATTRIBUTES
 
 PROJECT = Path(__file__).resolve().parent.parent
 ROOT_MODULES = frozenset(
@@ -46,6 +49,12 @@ IMPURE = frozenset(
 WORDS_MAY = {"milo.config": {"os"}, "milo.clock": {"time"}}
 # The script worker starts with an empty environment and sets its own.
 ENVIRONMENT = frozenset({"milo.config", "milo.script.worker.boot"})
+# Time zones, the processor time of another process, and a pause between two tries.
+TIME_FOR_OTHER_USES = frozenset(
+    {"milo.script.worker.boot", "milo.script.worker.process", "milo.store.connections"}
+)
+# main imports heavy things late; the worker preloads its own modules by name.
+IMPORTS_BY_NAME = frozenset({"main", "milo.script.worker.service"})
 MAX_FILE_LINES = 600
 MAX_FUNCTION_LINES = 80
 SUPERVISORS: frozenset[str] = frozenset()
@@ -62,9 +71,23 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports_of(path: Path) -> Iterator[tuple[str, bool]]:
-    """Yield (module, is only for type checkers) for each import anywhere in the file."""
-    tree = ast.parse(path.read_text())
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@functools.cache
+def nodes_of(path: Path) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(tree_of(path)))
+
+
+@functools.cache
+def imports_of(path: Path) -> tuple[tuple[str, bool], ...]:
+    """Return (module, is only for type checkers) for each import anywhere in the file."""
+    return tuple(_imports(path, tree_of(path)))
+
+
+def _imports(path: Path, tree: ast.Module) -> Iterator[tuple[str, bool]]:
     for_types: set[ast.AST] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
@@ -169,11 +192,35 @@ def test_the_exchange_never_imports_the_trading_core_that_it_judges() -> None:
 
 
 @pytest.mark.parametrize("path", ALL)
+def test_nobody_goes_around_the_layers_by_importing_modules_by_name(path: Path) -> None:
+    here = module_name(path)
+
+    for node in nodes_of(path):
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            is_by_name = called in ("__import__", "importlib.import_module", "import_module")
+            assert not is_by_name or here in IMPORTS_BY_NAME, f"line {node.lineno}: {called}"
+
+
+def test_only_commands_and_main_know_what_a_command_line_is() -> None:
+    for path in sources():
+        here = module_name(path)
+        if here == "main" or is_within(here, "milo.cli"):
+            continue
+        names = [name for name, _ in imports_of(path)]
+        assert not any(is_within(name, "milo.cli") for name in names), path
+
+
+def test_a_script_has_no_clock() -> None:
+    assert not {"now", "utcnow", "today", "time_ns", "monotonic"} & ATTRIBUTES
+
+
+@pytest.mark.parametrize("path", ALL)
 def test_files_and_functions_stay_small(path: Path) -> None:
     text = path.read_text()
 
     assert len(text.splitlines()) <= MAX_FILE_LINES
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes_of(path):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             assert node.end_lineno is not None
             length = node.end_lineno - node.lineno + 1
@@ -184,7 +231,7 @@ def test_files_and_functions_stay_small(path: Path) -> None:
 def test_every_module_says_what_it_is_for(path: Path) -> None:
     text = path.read_text()
     if text.strip():
-        assert ast.get_docstring(ast.parse(text)), path
+        assert ast.get_docstring(tree_of(path)), path
     assert path.stem not in ("utils", "helpers", "misc", "common")
 
 
@@ -193,7 +240,7 @@ def test_nobody_catches_everything(path: Path) -> None:
     if module_name(path) in SUPERVISORS:
         return
 
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes_of(path):
         if isinstance(node, ast.ExceptHandler):
             assert node.type is not None, f"bare except in line {node.lineno}"
             caught = ast.unparse(node.type)
@@ -207,21 +254,30 @@ def test_nobody_catches_everything(path: Path) -> None:
 @pytest.mark.parametrize("path", ALL)
 def test_clock_and_environment_have_one_reader_each(path: Path) -> None:
     here = module_name(path)
-    clocks = {"time.time", "time.time_ns", "time.monotonic", "datetime.now", "datetime.utcnow"}
+    clocks = {
+        "time.time", "time.time_ns", "time.monotonic", "time.monotonic_ns", "time.perf_counter",
+        "datetime.now", "datetime.utcnow", "datetime.today", "date.today",
+    }  # fmt: skip
 
-    for node in ast.walk(ast.parse(path.read_text())):
+    for imported, _ in imports_of(path):
+        assert imported != "time" or here == "milo.clock" or here in TIME_FOR_OTHER_USES
+    for node in nodes_of(path):
         if isinstance(node, ast.Attribute):
             name = ast.unparse(node)
             assert name not in clocks or here == "milo.clock", f"line {node.lineno}: {name}"
             is_environment = name in ("os.environ", "os.getenv")
             assert not is_environment or here in ENVIRONMENT, f"line {node.lineno}: {name}"
+        if isinstance(node, ast.ImportFrom) and node.module in ("os", "time"):
+            taken = {alias.name for alias in node.names}
+            hidden = {"environ", "getenv", "time", "time_ns", "monotonic", "monotonic_ns"}
+            assert not taken & hidden, f"line {node.lineno} hides where {taken & hidden} is from"
 
 
 @pytest.mark.parametrize("path", ALL)
 def test_nothing_runs_at_import(path: Path) -> None:
     forbidden = {"open", "print", "exec", "eval"}
 
-    for node in ast.parse(path.read_text()).body:
+    for node in tree_of(path).body:
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
             pytest.fail(f"{path.name}:{node.lineno} calls {ast.unparse(node.value.func)} at import")
         if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None:

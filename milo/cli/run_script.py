@@ -39,7 +39,7 @@ async def run(app: App) -> int:
             speed=INTERVAL_MS[first.timeframe] / 1000 if app.arguments.loop else 1.0,
             is_run=True,
             timeframe=first.timeframe,
-            symbol=first.symbol,
+            symbol=first.header.coin,
         )
         venue = await stack.enter_async_context(open_venue(app, purpose))
         for plan in plans:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from milo.cli.context import App
-from milo.cli.venue import Purpose, exchange_arguments, sim_folder
+from milo.cli.venue import Purpose, exchange_arguments, market_symbol, sim_folder
 from milo.errors import ConfigError, EngineError
 from milo.ops.exchange_process import attach, launch
 
@@ -17,8 +17,8 @@ async def run(app: App) -> int:
     config = app.config
     if not config.is_sim:
         raise ConfigError("--serve-exchange is the embedded exchange; leave --exchange away")
-    purpose = Purpose(symbol=config.symbol, timeframe=config.interval[0])
-    folder = await asyncio.to_thread(sim_folder, config, config.symbol)
+    purpose = Purpose(timeframe=config.interval[0])
+    folder = await asyncio.to_thread(sim_folder, config, market_symbol(config, None))
     running = await attach(folder)
     if running is not None:
         raise ConfigError(

@@ -66,6 +66,7 @@ class Purpose:
     """A script run: a replay starts afresh, and only one may be on the venue at a time."""
     timeframe: str | None = None
     symbol: str | None = None
+    """The symbol that the command itself names, as a script's header does."""
 
 
 @contextlib.asynccontextmanager
@@ -81,7 +82,8 @@ async def open_venue(app: App, purpose: Purpose) -> AsyncIterator[OpenVenue]:
 
 async def _open_sim(app: App, purpose: Purpose, stack: AsyncExitStack) -> OpenVenue:
     config = app.config
-    folder = await asyncio.to_thread(sim_folder, config, purpose.symbol or config.symbol)
+    symbol = market_symbol(config, purpose.symbol)
+    folder = await asyncio.to_thread(sim_folder, config, symbol)
     if purpose.is_run:
         stack.enter_context(FolderLock(folder))
     exchange = await _sim_exchange(config, purpose, folder)
@@ -158,7 +160,7 @@ def exchange_arguments(config: Config, purpose: Purpose) -> list[str]:
         if path is not None:
             arguments += [flag, str(_existing(path, flag))]
     if config.market is not None:
-        arguments += ["--symbol", purpose.symbol or config.symbol]
+        arguments += ["--symbol", market_symbol(config, purpose.symbol)]
         if purpose.timeframe is not None:
             arguments += ["--timeframe", purpose.timeframe]
         arguments.append("--fresh" if purpose.is_run and not config.resume else "--resume")
@@ -167,6 +169,20 @@ def exchange_arguments(config: Config, purpose: Purpose) -> list[str]:
             raise ConfigError("--start belongs to --market FILE")
         arguments += ["--start", str(config.start)]
     return arguments
+
+
+def market_symbol(config: Config, in_script: str | None) -> str:
+    """Return whose candles a market file holds: --symbol says, or else the script's own coin.
+
+    Raises ConfigError where nobody says it: a file does not know its symbol.
+    """
+    if config.market is not None:
+        _existing(config.market, "--market")
+    if config.market is None or config.origins["symbol"] != "default":
+        return config.symbol
+    if in_script is None:
+        raise ConfigError("--market needs --symbol: whose candles does the file hold?")
+    return in_script
 
 
 def sim_folder(config: Config, symbol: str) -> Path:

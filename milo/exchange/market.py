@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from milo.errors import ConfigError
 from milo.exchange.feed import Feed
 from milo.exchange.instruments import (
     OWN_ORIGIN,
@@ -65,6 +66,8 @@ def open_market(
     if recording is None:
         return Market(feed=SyntheticFeed(seed, table), table=table, notes=())
     symbol = recording.symbol
+    if exchange_info is not None and symbol not in table:
+        raise ConfigError(f"{exchange_info}: it does not list the symbol {symbol}")
     feed = ReplayFeed(
         recording.path,
         symbol,

@@ -98,6 +98,10 @@ def read_candles(path: Path) -> CandleFile:
     return CandleFile(columns, interval, _tick_of(columns), content)
 
 
+_MAX_FUNDING_E8 = E8 // 10
+"""No exchange has settled more than a few percent at once; a price in its place is far above."""
+
+
 def read_funding(path: Path) -> tuple[FundingSchedule, bytes]:
     """Return the settlements of a CSV `funding_time_ms,funding_rate`, and the unpacked file.
 
@@ -116,6 +120,8 @@ def read_funding(path: Path) -> tuple[FundingSchedule, bytes]:
                 time_ms, rate = _time(row[0]), _signed_e8(row[1])
             except ValueError as error:
                 raise ConfigError(f"{path}, line {number}: {error}") from error
+            if abs(rate) > _MAX_FUNDING_E8:
+                raise ConfigError(f"{path}, line {number}: {row[1]} is no funding rate (0.0001)")
             if times and time_ms <= times[-1]:
                 raise ConfigError(f"{path}, line {number}: the times do not increase")
             times.append(time_ms)

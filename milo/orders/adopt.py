@@ -241,7 +241,7 @@ def _check_stop(turn: Turn, state: SymbolBook, orders: Sequence[OrderReport]) ->
             start_stop_watch(turn, state)
         return
     if stop is not None:
-        if stop.filled_qty:
+        if stop.has_unseen_fills:
             return
         turn.note(NoteKind.PROBLEM, state, "the stop is gone: placing another")
         state = turn.change_trade(state, stop_id=None, is_stop_confirmed=False)

@@ -126,6 +126,35 @@ def _count(turn: Turn, state: SymbolBook, fill: Fill, own_id: str | None) -> Sym
     )
 
 
+def claim(turn: Turn, symbol: str, own_id: str) -> None:
+    """Credit an order with executions that were taken in before its number was known.
+
+    What an entry had executed was taken for somebody else's: now it opens the position.
+    """
+    state = turn.of(symbol)
+    own = state.orders[own_id]
+    unclaimed = dict(state.unclaimed)
+    seen_qty = own.seen_qty + unclaimed.pop(own.venue_id or 0, ZERO)
+    state = turn.change_order(state, own_id, seen_qty=seen_qty)
+    state = turn.change(state, unclaimed=unclaimed)
+    if own.entering is None:
+        return
+    for item in state.foreign_fills:
+        if item.fill.venue_id == own.venue_id:
+            state = _no_longer_foreign(turn, turn.of(symbol), item)
+            mine = dataclasses.replace(item, own_id=own_id)
+            _apply(turn, state, mine, mine.fill)
+
+
+def _no_longer_foreign(turn: Turn, state: SymbolBook, item: Execution) -> SymbolBook:
+    others = tuple(other for other in state.foreign_fills if other is not item)
+    foreign_qty = state.foreign_qty
+    if foreign_qty:
+        # A reading of the account may have settled it already.
+        foreign_qty -= item.fill.side.sign * item.fill.qty
+    return turn.change(state, foreign_fills=others, foreign_qty=foreign_qty)
+
+
 def _opens(trade: OpenTrade | None, fill: Fill) -> bool:
     # An entry given up for dead can fill late, against a position that came after it.
     return trade is None or fill.side is trade.direction.entry_side
@@ -162,12 +191,7 @@ def _reclaim(turn: Turn, symbol: str, entry_trade_id: int) -> None:
         if item.fill.side is side and item.fill.trade_id > entry_trade_id
     ]
     for item in later:
-        state = turn.of(symbol)
-        others = tuple(other for other in state.foreign_fills if other is not item)
-        foreign_qty = state.foreign_qty
-        if foreign_qty:
-            foreign_qty -= side.sign * item.fill.qty
-        state = turn.change(state, foreign_fills=others, foreign_qty=foreign_qty)
+        state = _no_longer_foreign(turn, turn.of(symbol), item)
         _apply(turn, state, item, item.fill)
 
 

@@ -35,7 +35,6 @@ DISPUTED = frozenset({-4130, -4509})
 DISPUTED_TRIES = 3
 TARGET_TRIES = 3
 
-_GONE = frozenset({OrderState.CANCELED, OrderState.EXPIRED, OrderState.REJECTED, OrderState.ABSENT})
 _STANDS = frozenset({OrderState.OPEN, OrderState.TRIGGERED, OrderState.PARTIAL})
 _LIVE = frozenset({OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED})
 
@@ -124,28 +123,35 @@ def ensure_target(turn: Turn, state: SymbolBook) -> None:
 def on_bracket_report(
     turn: Turn, symbol: str, own_id: str, report: OrderReport, *, has_moved: bool
 ) -> None:
-    """Follow a stop's or a target's own state."""
+    """Follow a stop's or a target's own state as it is confirmed."""
     state = turn.of(symbol)
     trade = state.trade
     if trade is None or own_id not in (trade.stop_id, trade.target_id):
         _on_orphan(turn, state, own_id, report)
     elif not has_moved:
         return
-    elif own_id == trade.stop_id:
-        _on_stop_state(turn, state, state.orders[own_id])
-    else:
-        _on_target_state(turn, state, state.orders[own_id])
-
-
-def _on_stop_state(turn: Turn, state: SymbolBook, stop: OwnOrder) -> None:
-    if stop.state in _STANDS:
+    elif own_id == trade.stop_id and state.orders[own_id].state in _STANDS:
         _confirm(turn, state)
-    elif _has_ended_unfilled(stop):
-        # The exchange ends closePosition orders once the position is gone; its own word on
-        # the position decides whether this one must be replaced.
-        state = turn.change_trade(state, is_stop_confirmed=False)
-        start_stop_watch(turn, state)
-        turn.read_account("the stop is gone")
+    elif own_id == trade.target_id and state.orders[own_id].state is OrderState.OPEN:
+        announce(turn, state)
+
+
+def on_bracket_ended(turn: Turn, symbol: str, own_id: str) -> None:
+    """See after a position that is still open though its stop or target has ended.
+
+    The exchange ends closePosition orders once the position is gone, and its word on that may come
+    first; a triggered one can also fill in part only. Its word on the position decides.
+    """
+    state = turn.of(symbol)
+    trade = state.trade
+    if trade is None or own_id not in (trade.stop_id, trade.target_id):
+        return
+    if own_id == trade.target_id:
+        turn.change_trade(state, target_id=None)
+        turn.read_account("the target is gone")
+        return
+    start_stop_watch(turn, turn.change_trade(state, is_stop_confirmed=False))
+    turn.read_account("the stop is gone")
 
 
 def _confirm(turn: Turn, state: SymbolBook) -> None:
@@ -153,19 +159,6 @@ def _confirm(turn: Turn, state: SymbolBook) -> None:
         return
     state = turn.change_trade(state, is_stop_confirmed=True, stop_watch=None)
     ensure_target(turn, state)
-
-
-def _on_target_state(turn: Turn, state: SymbolBook, target: OwnOrder) -> None:
-    if target.state is OrderState.OPEN:
-        announce(turn, state)
-    elif _has_ended_unfilled(target):
-        turn.change_trade(state, target_id=None)
-        turn.read_account("the target is gone")
-
-
-def _has_ended_unfilled(own: OwnOrder) -> bool:
-    # "Finished" means executed, or cancelled once it had become a regular order.
-    return own.state in _GONE or (own.state is OrderState.FINISHED and not own.filled_qty)
 
 
 def _on_orphan(turn: Turn, state: SymbolBook, own_id: str, report: OrderReport) -> None:

@@ -6,14 +6,14 @@ from milo.commands import LookUp, NoteKind
 from milo.events import OrderEvent
 from milo.inbox import FillFound, StopOverdue
 from milo.model import Fill, OrderReport
-from milo.money import ZERO
 from milo.orders.book import Execution, OwnOrder, SymbolBook
 from milo.orders.closing import CLOSING, on_close_overdue, on_close_progress
-from milo.orders.fills import on_fill, settle_part
+from milo.orders.fills import claim, on_fill, settle_part
 from milo.orders.ids import Leg
 from milo.orders.machine import OrderState, state_of
 from milo.orders.protect import (
     look_up_bracket,
+    on_bracket_ended,
     on_bracket_report,
     on_entry_progress,
     on_stop_overdue,
@@ -116,19 +116,16 @@ def _take_report(turn: Turn, state: SymbolBook, own_id: str, report: OrderReport
     venue_id = report.triggered_venue_id if report.is_conditional else report.venue_id
     if venue_id is None:
         venue_id = before.venue_id
-    claimed = ZERO
-    if venue_id is not None and venue_id in state.unclaimed:
-        claimed = state.unclaimed[venue_id]
-        rest = {key: qty for key, qty in state.unclaimed.items() if key != venue_id}
-        state = turn.change(state, unclaimed=rest)
     state = turn.change_order(
         state,
         own_id,
         venue_id=venue_id,
         is_doubted=False,
-        seen_qty=before.seen_qty + claimed,
         filled_qty=max(before.filled_qty, report.filled_qty),
     )
+    if venue_id in state.unclaimed:
+        claim(turn, report.symbol, own_id)
+        state = turn.of(report.symbol)
     state = turn.move_order(state, own_id, state_of(report.status))
     return state.orders[own_id].state is not before.state
 
@@ -151,6 +148,7 @@ def _progress(turn: Turn, symbol: str, own_id: str, *, has_moved: bool) -> None:
         on_close_progress(turn, symbol, own_id, has_moved=has_moved)
     elif own.is_complete:
         settle_part(turn, symbol, own_id)
+        on_bracket_ended(turn, symbol, own_id)
     _watch_fills(turn, symbol, own_id)
 
 

@@ -330,6 +330,21 @@ def test_an_entry_told_when_its_position_was_already_called_foreign_makes_it_our
     assert desk.venue.is_protected
 
 
+def test_an_execution_taken_for_somebody_elses_is_ours_once_its_order_has_a_name() -> None:
+    desk, told, order = lost_entry()
+    desk.deliver(Absent(symbol=SYMBOL, client_id=order.client_id))
+    desk.deliver(FillFound(fill=desk.venue.fills_since(0)[0]))
+    assert desk.state.foreign_qty == Decimal("0.095")
+
+    desk.deliver(*told)
+    desk.settle()
+
+    assert desk.state.foreign_qty == 0
+    assert desk.trade.qty == Decimal("0.095")
+    assert desk.venue.is_protected
+    assert desk.profit() == desk.earned()
+
+
 def test_an_entry_told_after_the_close_that_ended_it_leaves_nothing_open() -> None:
     desk, told, _ = lost_entry()
     desk.deliver(*desk.venue.trade_by_hand(Side.SELL, Decimal("0.095")))

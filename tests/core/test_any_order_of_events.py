@@ -75,10 +75,10 @@ class Storm:
                 case Weather.LOSSY:
                     choices += [self._lose] * bool(self.stream)
                 case Weather.LATE:
-                    choices += [self._refuse_next]
+                    choices += [self._refuse_next, self._dry_up]
                     choices += [self._arrive] * bool(self.limbo)
                 case Weather.CROWDED:
-                    choices += [self._refuse_next]
+                    choices += [self._refuse_next, self._dry_up]
                     choices += [self._reduce_by_hand] * bool(self.desk.venue.qty)
                     choices += [self._cancel_by_hand] * any(True for _ in self.desk.venue.live())
             choices += [self._fund] * bool(self.desk.venue.qty and not self.stream)
@@ -90,6 +90,7 @@ class Storm:
         for _ in range(400):
             self._sort_commands()
             self.desk.venue.refusals.clear()
+            self.desk.venue.is_dry = False
             if self.limbo:
                 self._arrive()
             elif self.stream:
@@ -146,6 +147,10 @@ class Storm:
     def _cancel_by_hand(self) -> None:
         order = self._random.choice(list(self.desk.venue.live()))
         self._told(self.desk.venue.cancel_by_hand(order.client_id))
+
+    def _dry_up(self) -> None:
+        """Let orders find less than they want, or all of it again."""
+        self.desk.venue.is_dry = not self.desk.venue.is_dry
 
     def _refuse_next(self) -> None:
         self.desk.venue.refusals[self._random.choice("estcr")] = self._random.choice(CODES)

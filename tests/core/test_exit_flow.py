@@ -9,7 +9,7 @@ import pytest
 
 from milo.commands import Cancel, NoteKind, ReadAccount, WatchStop
 from milo.events import AlgoEvent, OrderEvent
-from milo.inbox import Absent, CoreEvent, Failed, Failure
+from milo.inbox import Absent, CoreEvent, Failed, Failure, FillFound
 from milo.model import ExitReason, OrderStatus, OrderType, Side
 from tests.order_desk import BTC, SYMBOL, Desk, of_type, orders_in
 from tests.paper_venue import PaperVenue
@@ -98,6 +98,32 @@ def test_the_fill_may_be_told_before_the_trigger() -> None:
 
     assert_flat(desk)
     assert desk.rows()[0].reason is ExitReason.STOP
+
+
+def test_a_stop_that_slipped_to_a_better_price_is_still_the_stop() -> None:
+    desk = open_desk(names_triggered_orders=False)
+    events = desk.venue.move_to(Decimal(49_000))
+    fill_event = next(event for event in events if _is_fill(event))
+    assert isinstance(fill_event, OrderEvent)
+    assert fill_event.fill is not None
+    better = dataclasses.replace(fill_event.fill, price=Decimal(49_020))
+
+    desk.deliver(dataclasses.replace(fill_event, fill=better))
+
+    assert desk.rows()[0].reason is ExitReason.STOP
+
+
+def test_an_execution_known_by_number_is_credited_to_the_stop_that_turns_out_to_be_it() -> None:
+    desk = open_desk()
+    events = desk.venue.move_to(Decimal(49_000))
+    stop_id = desk.trade.stop_id
+    assert stop_id is not None
+
+    desk.deliver(FillFound(fill=desk.venue.fills_since(0)[-1]))
+    commands = desk.deliver(*(event for event in events if isinstance(event, AlgoEvent)))
+
+    assert desk.state.orders[stop_id].is_complete
+    assert of_type(WatchStop, commands) == []
 
 
 @pytest.mark.parametrize("has_algo_service", [True, False])
@@ -307,21 +333,14 @@ def test_a_close_that_expires_half_way_writes_its_row_and_frees_the_position() -
     desk = open_desk()
     place = desk.signal("close", candle=1)[0]
     desk.due.clear()
-    desk.venue.parts = [Decimal("0.03")]
-    events = [e for e in desk.carry_out(place) if isinstance(e, OrderEvent)]
-    first = next(event for event in events if event.fill is not None)
-    expired = dataclasses.replace(
-        first,
-        report=dataclasses.replace(first.report, status=OrderStatus.EXPIRED),
-        execution="EXPIRED",
-        fill=None,
-    )
+    desk.venue.parts, desk.venue.is_dry = [Decimal("0.03")], True
 
-    desk.deliver(first, expired)
+    desk.deliver(*desk.carry_out(place))
 
     assert [row.qty for row in desk.rows()] == [Decimal("0.03")]
     assert desk.trade.qty == Decimal("0.065")
     assert not desk.trade.is_closing
+    assert desk.venue.is_protected
     assert "0.03 of 0.095 closed" in desk.notes(NoteKind.PROBLEM)[0]
 
 
@@ -334,6 +353,29 @@ def test_refused_closes_are_repeated_with_growing_pauses() -> None:
         pauses += [watch.after_s for watch in of_type(WatchStop, commands)]
 
     assert pauses == [0.25, 0.5, 1.0]
+
+
+def test_after_the_pause_the_account_is_read_before_anything_is_tried() -> None:
+    desk = open_desk()
+    for candle in (1, 2):
+        order = orders_in(desk.signal("close", candle=candle))[0]
+        desk.deliver(failed(order.client_id, Failure.REFUSED))
+    desk.deliver(desk.venue.account_read())
+    desk.due.clear()
+
+    commands = desk.overdue(order.client_id)
+
+    assert [type(command) for command in commands] == [ReadAccount]
+
+
+def test_orders_of_the_past_are_forgotten_in_the_end() -> None:
+    desk = Desk()
+    for candle in range(1, 60):
+        desk.enter(ENTRY, candle=candle)
+        desk.signal("close", candle=candle)
+        desk.settle()
+
+    assert 100 <= len(desk.state.orders) <= 105
 
 
 # --- by others ----------------------------------------------------------------------------------

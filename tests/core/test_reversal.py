@@ -127,6 +127,15 @@ def test_signals_while_the_reversal_is_under_way_do_nothing() -> None:
     assert desk.signal(SHORT, candle=2) == []
 
 
+def test_signals_while_the_new_entry_waits_for_the_account_do_nothing() -> None:
+    desk, events = reversing()
+    desk.deliver(*told(events, OrderEvent))
+
+    assert desk.state.trade is None
+    assert desk.signal(LONG, candle=3) == []
+    assert desk.state.queued is not None
+
+
 def test_a_close_while_the_reversal_is_under_way_calls_the_new_entry_off() -> None:
     desk, events = reversing()
 

@@ -8,9 +8,9 @@ from decimal import Decimal
 import pytest
 
 from milo.commands import Cancel, LookUp, NoteKind, Place, ReadAccount, WatchStop
-from milo.events import AlgoEvent
+from milo.events import AlgoEvent, OrderEvent
 from milo.inbox import Absent, Accepted, CoreEvent, Failed, Failure, StopOverdue
-from milo.model import ExitReason, NewOrder, OrderStatus, OrderType
+from milo.model import ExitReason, NewOrder, OrderStatus, OrderType, Side
 from milo.orders.ids import Leg, leg_of
 from tests.order_desk import HOUR_MS, SYMBOL, Desk, of_type, orders_in
 from tests.paper_venue import PaperVenue
@@ -70,6 +70,7 @@ def test_a_stop_that_is_not_confirmed_in_time_closes_the_position() -> None:
     assert desk.venue.qty == 0
     assert desk.rows()[0].reason is ExitReason.STOP
     assert "not confirmed within 3 s" in desk.notes(NoteKind.PROBLEM)[0]
+    assert "stop 49,000.0 (-2.00 %) not confirmed" in desk.notes(NoteKind.ENTRY)[0]
 
 
 def test_a_deadline_after_the_confirmation_does_nothing() -> None:
@@ -351,6 +352,58 @@ def test_word_that_a_stop_is_absent_means_nothing_once_it_was_seen() -> None:
     assert desk.trade.is_stop_confirmed
 
 
+def test_a_doubted_stop_that_is_found_again_is_not_doubted_any_more() -> None:
+    desk = Desk()
+    desk.enter(ENTRY)
+    stop_id = desk.trade.stop_id
+    assert stop_id is not None
+    desk.deliver(dataclasses.replace(desk.venue.account_read(), orders=()))
+    desk.settle()
+
+    assert desk.deliver(Absent(symbol=SYMBOL, client_id=stop_id)) == []
+    assert desk.trade.stop_id == stop_id
+
+
+def test_a_stop_that_has_executed_is_not_replaced_while_its_executions_are_on_the_way() -> None:
+    desk = Desk()
+    desk.enter(ENTRY)
+    before = desk.venue.account_read()
+    events = desk.venue.move_to(Decimal(49_000))
+    desk.deliver(*(event for event in events if isinstance(event, AlgoEvent)))
+
+    commands = desk.deliver(before)
+
+    assert orders_in(commands) == []
+
+
+def test_a_read_only_run_does_not_say_that_it_replaces_a_stop() -> None:
+    desk = Desk()
+    desk.enter(ENTRY)
+    assert desk.trade.stop_id is not None
+    desk.config = dataclasses.replace(desk.config, may_trade=False)
+    desk.deliver(*desk.venue.cancel_by_hand(desk.trade.stop_id))
+
+    desk.settle()
+
+    assert desk.notes(NoteKind.PROBLEM) == []
+
+
+def test_a_stop_that_fills_in_part_only_is_replaced_for_the_rest() -> None:
+    desk = Desk()
+    desk.enter("long(1%risk@10x,sl=2%)")
+    stop_id = desk.trade.stop_id
+    desk.venue.parts, desk.venue.is_dry = [Decimal("0.03")], True
+
+    desk.deliver(*desk.venue.move_to(Decimal(49_000)))
+    desk.venue.price, desk.venue.is_dry = Decimal(49_100), False
+    desk.settle()
+
+    assert [row.qty for row in desk.rows()] == [Decimal("0.03")]
+    assert desk.trade.qty == desk.venue.qty == Decimal("0.065")
+    assert desk.venue.is_protected
+    assert desk.trade.stop_id != stop_id
+
+
 def test_a_triggered_stop_that_was_cancelled_in_the_engine_is_replaced() -> None:
     desk = Desk()
     desk.enter(ENTRY)
@@ -365,6 +418,26 @@ def test_a_triggered_stop_that_was_cancelled_in_the_engine_is_replaced() -> None
 
     assert desk.venue.is_protected
     assert desk.trade.stop_id != stop_id
+
+
+def test_the_rest_of_an_entry_whose_first_part_was_closed_has_a_stop_of_its_own() -> None:
+    desk = Desk()
+    enter = desk.signal(ENTRY)[0]
+    desk.due.clear()
+    desk.venue.parts = [Decimal("0.035")]
+    first, second = [
+        event
+        for event in desk.carry_out(enter)
+        if isinstance(event, OrderEvent) and event.fill is not None
+    ]
+    watch = next(w for w in of_type(WatchStop, desk.deliver(first)) if w.after_s < 1)
+    stops = orders_in(desk.overdue(watch.client_id))
+    desk.deliver(*desk.venue.trade_by_hand(Side.SELL, Decimal("0.035")))
+
+    stops += orders_in(desk.deliver(second))
+
+    assert [order.type for order in stops] == [OrderType.STOP_MARKET] * 2
+    assert stops[0].client_id != stops[1].client_id
 
 
 # --- the price beyond ---------------------------------------------------------------------------

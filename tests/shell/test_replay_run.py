@@ -87,3 +87,48 @@ def test_a_market_that_ends_first_ends_the_run(tmp_path: Path) -> None:
 
     assert summary["candles"] == 80
     assert summary["trades"] == []
+
+
+GAPPED = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 14, 15, 16, 17, 18]
+"""Hours of a recording that lacks four."""
+
+
+def test_a_gap_of_the_recording_is_no_reason_to_decide_a_candle_twice(tmp_path: Path) -> None:
+    market = tmp_path / "gapped.csv"
+    rows = [f"{1_700_006_400_000 + i * 3_600_000},100,103,98,101,5" for i in GAPPED]
+    market.write_text("open_time_ms,open,high,low,close,volume\n" + "\n".join(rows) + "\n")
+    script = tmp_path / "quiet.script"
+    script.write_text('timeframe = "1h"\ncondition_true = False\n')
+    result_file = tmp_path / "result.json"
+
+    result = milo(
+        tmp_path, "--market", str(market), "--symbol", "BTCUSDT", "--script", str(script),
+        "--loop", "--speed", "max", "--json", str(result_file),
+    )  # fmt: skip
+
+    summary = json.loads(result_file.read_text())
+    assert result.code == 0, result.err
+    assert summary["candles"] == summary["evaluations"] == 12
+
+
+WRONG_FILES = [
+    pytest.param(["--balance"], "needs --symbol", id="nobody says whose candles"),
+    pytest.param(["--balance", "--symbol", "BTCUSDT", "--funding", "MARKET"], "funding rate",
+                 id="a candle file as funding rates"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "told"), WRONG_FILES)
+def test_a_market_that_makes_no_sense_is_refused(
+    tmp_path: Path, arguments: list[str], told: str
+) -> None:
+    market = tmp_path / "market.csv"
+    rows = [f"{1_700_006_400_000 + i * 3_600_000},100,103,98,101,5" for i in range(50)]
+    market.write_text("open_time_ms,open,high,low,close,volume\n" + "\n".join(rows) + "\n")
+    given = [str(market) if text == "MARKET" else text for text in arguments]
+
+    result = milo(tmp_path, "--market", str(market), *given)
+
+    assert result.code == 2
+    assert told in result.err
+    assert len(result.err.strip().splitlines()) == 1
