@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
 from milo.model import (
     Balance,
@@ -81,7 +81,3 @@ class Console(Protocol):
     def ask_secret(self, prompt: str) -> str:
         """As `ask`, without showing what is typed."""
         ...
-
-
-Progress = Callable[[str, int, int], Any]
-"""Called with (what, done, total) as long work goes on."""

@@ -18,7 +18,7 @@ from milo.charts.snapshot import ChartSource
 from milo.clock import VenueClock
 from milo.commands import Note, Trade
 from milo.config import Config
-from milo.events import MarkPriceEvent, StreamEvent
+from milo.events import MarkPriceEvent
 from milo.inbox import CoreEvent, Signal, SymbolRules
 from milo.model import (
     Candle,
@@ -77,11 +77,6 @@ class Store(Protocol):
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T: ...
     async def journal(self, work: Callable[[sqlite3.Connection], T]) -> T: ...
     async def maintain_daily(self, *, now_ms: int | None = None) -> Any: ...
-
-
-class StreamItem(Protocol):
-    @property
-    def event(self) -> StreamEvent: ...
 
 
 class Streams(Protocol):

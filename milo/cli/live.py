@@ -37,6 +37,7 @@ from milo.money import ZERO
 from milo.orders.book import Account, CoreConfig
 from milo.script.request import AccountView, PositionView
 from milo.store import instruments, klines
+from milo.wire.streams import kline_stream
 
 log = logging.getLogger(__name__)
 
@@ -144,7 +145,9 @@ class LiveSession:
         # The user stream first: nothing that happens to an order may be missed.
         self._streams.open_user(await self._venue.client.new_listen_key())
         if self._app.arguments.loop is not None:
-            self._streams.open_market(sorted({_stream_of(plan) for plan in self._plans}))
+            self._streams.open_market(
+                sorted({kline_stream(plan.symbol, plan.timeframe) for plan in self._plans})
+            )
         await self._streams.wait_open(STREAM_TIMEOUT_S)
         await self.manager.prepare(await self._read_rules())
 
@@ -375,10 +378,6 @@ class LiveSession:
         rows = await self._venue.client.klines(symbol, interval, start_ms=from_ms, limit=499)
         before_ms = open_of(self._venue.clock.now_ms(), interval)
         return [Candle(*row[:6]) for row in rows if row[0] < before_ms]
-
-
-def _stream_of(plan: Plan) -> str:
-    return f"{plan.symbol.lower()}@kline_{plan.timeframe}"
 
 
 def _float(price: Decimal | None) -> float | None:

@@ -15,7 +15,6 @@ from milo.exchange.params import Params
 from milo.exchange.refusals import (
     ApiRefusal,
     invalid,
-    missing,
     not_offered,
     refusal,
     too_precise,
@@ -286,11 +285,3 @@ def _check_tick(price: int, rules: SymbolRules) -> None:
         raise too_precise()
     if rules.tick and (price - rules.min_price) % rules.tick:
         raise refusal(-4014)
-
-
-def need_symbol(params: Params) -> str:
-    """Return the symbol's text; -1102 where it was not sent."""
-    symbol = params.text("symbol")
-    if symbol is None:
-        raise missing("symbol")
-    return symbol

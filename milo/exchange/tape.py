@@ -33,11 +33,6 @@ class Tape:
         """When the next point is played; None at the end of the market."""
         self._wind_to(now_ms)
 
-    @property
-    def is_candle_done(self) -> bool:
-        """Return whether the candle's last point has been played."""
-        return self._played == POINTS
-
     def part(self) -> BaseCandle:
         """Return the candle in play as far as it has been played."""
         assert self.candle is not None

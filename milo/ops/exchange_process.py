@@ -62,10 +62,6 @@ class EmbeddedExchange:
         self.address = address
         self._process = process
 
-    @property
-    def was_started_here(self) -> bool:
-        return self._process is not None
-
     async def wait(self) -> int:
         """Wait until the process that this one started has ended; return its exit code."""
         assert self._process is not None

@@ -177,14 +177,6 @@ class SymbolBook:
     unclaimed: Mapping[int, Decimal] = field(default_factory=dict)
     """Venue's order id -> quantity filled, where no order of ours was known by that number."""
 
-    def live_orders(self, leg: Leg) -> list[str]:
-        """Return client ids of our orders of this leg that are not final."""
-        return [
-            client_id
-            for client_id, own in self.orders.items()
-            if own.leg is leg and not own.state.is_final
-        ]
-
     @property
     def is_entering(self) -> bool:
         """An entry order may still fill, or has filled without our having seen it all."""

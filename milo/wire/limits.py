@@ -222,11 +222,6 @@ class RateBudget:
         self._paused_until_s = max(self._paused_until_s, now_s + wait_s)
         return self._paused_until_s - now_s
 
-    @property
-    def paused_until_s(self) -> float:
-        """Until when the normal lane is held, in monotonic seconds; in the past if it is not."""
-        return self._paused_until_s
-
     def pause_orders(self, *, now_s: float, wait_s: float) -> None:
         """Hold normal orders after -1015; requests that place nothing go on."""
         self._orders_paused_until_s = max(self._orders_paused_until_s, now_s + wait_s)

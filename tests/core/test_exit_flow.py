@@ -10,7 +10,7 @@ import pytest
 from milo.commands import Cancel, NoteKind, ReadAccount, WatchStop
 from milo.events import AlgoEvent, OrderEvent
 from milo.inbox import Absent, CoreEvent, Failed, Failure, FillFound
-from milo.model import ExitReason, OrderStatus, OrderType, Side
+from milo.model import ExitReason, OrderType, Side
 from tests.order_desk import BTC, SYMBOL, Desk, of_type, orders_in
 from tests.paper_venue import PaperVenue
 
