@@ -86,7 +86,8 @@ def test_after_the_wait_that_was_named_the_request_goes(
 
     wait_s = budget.wait_s(cost, lane, now_s)
 
-    assert 0 <= wait_s <= 60
+    # Times are sums of floats: the last bit of a minute may be one too many.
+    assert 0 <= wait_s <= 60 + 1e-6
     assert budget.take(cost, lane, now_s + wait_s + 1e-6) == 0.0
 
 
