@@ -42,7 +42,7 @@ from milo.inbox import (
     SymbolReady,
     SymbolRules,
 )
-from milo.model import NewOrder
+from milo.model import Fill, NewOrder
 from milo.orders.book import Book, CoreConfig
 from milo.orders.ledger import open_rows
 from milo.orders.step import step
@@ -55,6 +55,8 @@ JOURNAL_BATCH = 200
 """Entries that change nothing at the venue wait for company, this many at most."""
 LOOK_UP_DELAYS_S = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 """An order can stay invisible for seconds after it was taken."""
+LOOK_UP_PAUSE_S = 0.5
+FILLS_OVERLAP_MS = 60_000
 PROTECT_RETRY_DELAYS_S = (0.1, 0.2, 0.4, 0.8, 1.0)
 """For protective and closing orders that failed for sure."""
 
@@ -137,6 +139,7 @@ class TradeManager:
                     finally:
                         self._activity.end()
         finally:
+            self._tasks = None
             await asyncio.shield(self._flush())
 
     async def _handle(self, event: CoreEvent) -> None:
@@ -254,34 +257,49 @@ class TradeManager:
         )
 
     async def _cancel(self, command: Cancel) -> None:
-        try:
-            await self._client.cancel_order(
-                command.symbol, command.client_id, is_conditional=command.is_conditional
-            )
-        except OrderNotFound:
-            pass
-        except VenueError as error:
-            log.warning("cancel_failed client_id=%s error=%s", command.client_id, error)
-            return
+        for delay_s in (*PROTECT_RETRY_DELAYS_S, None):
+            try:
+                await self._client.cancel_order(
+                    command.symbol, command.client_id, is_conditional=command.is_conditional
+                )
+            except OrderNotFound:
+                break
+            except VenueError as error:
+                log.warning("cancel_failed client_id=%s error=%s", command.client_id, error)
+                if delay_s is None:
+                    return
+                await asyncio.sleep(delay_s)
+            else:
+                break
         self.submit(Canceled(symbol=command.symbol, client_id=command.client_id))
 
     async def _look_up(self, command: LookUp) -> None:
-        for delay_s in LOOK_UP_DELAYS_S:
-            await asyncio.sleep(delay_s)
+        """Ask until the venue answers; only its own "not found", several times, means absent."""
+        not_found = 0
+        while not_found < len(LOOK_UP_DELAYS_S):
+            await asyncio.sleep(LOOK_UP_DELAYS_S[not_found])
             try:
-                report = await self._client.query_order(
-                    command.symbol, command.client_id, is_conditional=command.is_conditional
-                )
+                await self._report_found(command)
+            except OrderNotFound:
+                not_found += 1
             except VenueError as error:
-                log.warning("look_up client_id=%s error=%s", command.client_id, error)
-                continue
-            order_id = report.triggered_venue_id if report.is_conditional else report.venue_id
-            self.submit(Accepted(report=report))
-            if report.filled_qty and order_id:
-                for fill in await self._client.user_trades(command.symbol, order_id=order_id):
-                    self.submit(FillFound(fill=fill))
-            return
+                log.warning("look_up_failed client_id=%s error=%s", command.client_id, error)
+                await asyncio.sleep(LOOK_UP_PAUSE_S)
+            else:
+                return
         self.submit(Absent(symbol=command.symbol, client_id=command.client_id))
+
+    async def _report_found(self, command: LookUp) -> None:
+        report = await self._client.query_order(
+            command.symbol, command.client_id, is_conditional=command.is_conditional
+        )
+        order_id = report.triggered_venue_id if report.is_conditional else report.venue_id
+        fills: tuple[Fill, ...] = ()
+        if report.filled_qty and order_id:
+            fills = await self._client.user_trades(command.symbol, order_id=order_id)
+        self.submit(Accepted(report=report))
+        for fill in fills:
+            self.submit(FillFound(fill=fill))
 
     async def _read_account(self, command: ReadAccount) -> None:
         log.info("read_account why=%r", command.why)
@@ -292,17 +310,18 @@ class TradeManager:
             asyncio.get_running_loop().call_later(1.0, self._go_read_account, command)
 
     def _go_read_account(self, command: ReadAccount) -> None:
-        self._go(self._read_account(command))
+        if self._tasks is not None:
+            self._go(self._read_account(command))
 
     async def _fetch_account(self) -> None:
-        """Read the account; first the fills since the last known one, so that no trade is lost."""
+        """Read the account; first the newest fills, so that no trade is lost."""
         for symbol, state in self._book.symbols.items():
-            if state.trade is None:
+            if state.trade is None and not state.is_entering:
                 continue
-            fills = await self._client.user_trades(symbol, start_ms=state.trade.entry_ms)
-            for fill in fills:
-                if fill.trade_id > state.last_trade_id:
-                    self.submit(FillFound(fill=fill))
+            # The core drops what it has seen; the venue tells at most 7 days from the start.
+            since_ms = max(0, state.fill_ms - FILLS_OVERLAP_MS) or None
+            for fill in await self._client.user_trades(symbol, start_ms=since_ms):
+                self.submit(FillFound(fill=fill))
         balance, positions, orders = await asyncio.gather(
             self._client.balance(), self._client.positions(), self._client.open_orders()
         )
