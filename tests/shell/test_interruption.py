@@ -31,6 +31,8 @@ def running(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         text=True,
         cwd=folder,
         env=environment(),
+        # A suite that runs in the background has SIGINT ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         yield process
