@@ -24,7 +24,7 @@ from milo.inbox import (
     StopOverdue,
     SymbolReady,
 )
-from milo.orders.adopt import on_account_read, on_stream_reset, on_symbol_ready
+from milo.orders.reconcile import on_account_read, on_stream_reset, on_symbol_ready
 from milo.orders.book import Account, Book, CoreConfig, SymbolBook
 from milo.orders.closing import on_close_failed
 from milo.orders.fills import on_funding
