@@ -39,6 +39,7 @@ from milo.model import (
     Balance,
     CommissionRate,
     Fill,
+    FundingPayment,
     FundingRate,
     Instrument,
     LeverageBracket,
@@ -48,7 +49,7 @@ from milo.model import (
     SymbolConfig,
 )
 from milo.ports import Signer
-from milo.wire import account, market, orders
+from milo.wire import account, income, market, orders
 from milo.wire.answers import Answer, error_in, is_order_limit
 from milo.wire.codes import Reaction, reaction_of
 from milo.wire.dialects import Dialect, place_of
@@ -262,6 +263,20 @@ class ApiClient:
         for request in orders.open_orders(self._dialect, symbol):
             found += await self.send(request)
         return found
+
+    async def recent_orders(
+        self, symbol: str, *, is_conditional: bool, start_ms: int | None = None
+    ) -> tuple[OrderReport, ...]:
+        """Return a symbol's newest orders of one service, whatever their state, oldest first."""
+        return await self.send(
+            orders.recent_orders(
+                self._dialect, symbol, is_conditional=is_conditional, start_ms=start_ms
+            )
+        )
+
+    async def funding_payments(self, symbol: str, *, start_ms: int) -> tuple[FundingPayment, ...]:
+        """Return the symbol's funding payments since a time, oldest first, at most 1,000."""
+        return await self.send(income.funding_payments(symbol, start_ms=start_ms))
 
     async def user_trades(
         self,

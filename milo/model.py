@@ -277,6 +277,15 @@ class FundingRate:
     rate: Decimal
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FundingPayment:
+    """What a funding settlement added to the wallet (negative: paid), USDT."""
+
+    symbol: str
+    amount: Decimal
+    time_ms: int
+
+
 class DistanceKind(StrEnum):
     """How a stop or target is written in an action."""
 

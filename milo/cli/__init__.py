@@ -75,6 +75,10 @@ COMMANDS: tuple[CommandSpec, ...] = (
         flag="closeallpositions", module="close", text="close every position at market"
     ),
     CommandSpec(
+        flag="replay", module="replay_run", nargs="one", metavar="RUN",
+        text="feed a recorded run (or `last`) through the core again and compare its commands",
+    ),
+    CommandSpec(
         flag="serve-exchange", module="serve_exchange",
         text="run the embedded exchange alone, at speed 1 unless told otherwise",
     ),

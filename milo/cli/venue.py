@@ -38,6 +38,8 @@ class OpenVenue:
     store: Store
     exchange: EmbeddedExchange | None
     """None on a venue outside."""
+    account: str
+    """Names the account: what an earlier run knew of it may be taken up."""
     has_keys: bool
     is_real: bool
 
@@ -110,6 +112,7 @@ async def _open_sim(app: App, purpose: Purpose, stack: AsyncExitStack) -> OpenVe
         client=client,
         store=store,
         exchange=exchange,
+        account=address.account,
         has_keys=True,
         is_real=False,
     )
@@ -198,6 +201,15 @@ def sim_folder(config: Config, symbol: str) -> Path:
     return (config.data_dir / f"sim-market-{digest.hexdigest()[:12]}").resolve()
 
 
+def venue_folder(config: Config) -> Path:
+    """Return the folder of the configured venue, which need not exist yet. Raises ConfigError."""
+    if config.is_sim:
+        return sim_folder(config, market_symbol(config, None))
+    known = VENUES.get(config.exchange)
+    name = _parse_url(config.exchange)[0] if known is None else known.name
+    return (config.data_dir / name).resolve()
+
+
 def _bytes_of(path: Path) -> bytes:
     try:
         return path.read_bytes()
@@ -222,7 +234,7 @@ async def _open_outside(app: App, purpose: Purpose, stack: AsyncExitStack) -> Op
         name, rest_url, ws_url = _parse_url(config.exchange)
         title, dialect, is_real = f"exchange at {rest_url}", BINANCE, True
     signer = await asyncio.to_thread(_signer, app, name, is_needed=purpose.needs_keys)
-    folder = (config.data_dir / name).resolve()
+    folder = venue_folder(config)
     _make_folder(folder)
     if purpose.is_run:
         stack.enter_context(FolderLock(folder))
@@ -242,9 +254,17 @@ async def _open_outside(app: App, purpose: Purpose, stack: AsyncExitStack) -> Op
         client=client,
         store=store,
         exchange=None,
+        account=_account_of(signer),
         has_keys=signer is not None,
         is_real=is_real,
     )
+
+
+def _account_of(signer: Signer | None) -> str:
+    """Return a name of the account behind an API key that does not tell the key."""
+    if signer is None:
+        return "none"
+    return hashlib.sha256(signer.api_key.encode()).hexdigest()[:16]
 
 
 def _refuse_sim_settings(config: Config) -> None:

@@ -12,6 +12,22 @@ from milo.errors import ConfigError
 LOCK_FILE = "engine.lock"
 
 
+def holder_of(folder: Path) -> int | None:
+    """Return the process that trades on a folder now; None where there is none."""
+    try:
+        file = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        text = os.read(file, 32).decode("ascii", "replace").strip()
+        return int(text) if text.isdecimal() else None
+    finally:
+        os.close(file)
+    return None
+
+
 class FolderLock:
     """A context manager that holds the folder's lock; ConfigError names the present holder."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from milo import gates
-from milo.commands import Enter, NoteKind, Place
+from milo.commands import Enter, NoteKind, Place, Verdict
 from milo.gates.verdict import GateInput
 from milo.inbox import Signal
 from milo.intervals import next_open_ms
@@ -17,9 +17,11 @@ from milo.model import EntryIntent, ExitIntent, ExitReason, NewOrder, OrderType
 from milo.money import ZERO, floor_to, plain
 from milo.orders.book import Entering, OpenTrade, SymbolBook
 from milo.orders.ids import Leg, client_id, signal_key
+from milo.orders.limits import lost_today, positions_in_use
 from milo.orders.lots import market_step, smallest_market_qty
 from milo.orders.protection import Unprotectable
 from milo.orders.sizing import EntryRefused, Sized, SizingInput, size_entry
+from milo.orders.suspect import UNANSWERED_S
 from milo.orders.turn import Turn
 
 _HUNDRED = Decimal(100)
@@ -126,6 +128,7 @@ def launch_queued(turn: Turn, symbol: str) -> None:
         else:
             _enter(turn, state, signal, sized)
             return
+    _judge(turn, signal, refusal)
     turn.note(NoteKind.REFUSED, state, f"{signal.action} not sent after the close: {refusal}")
 
 
@@ -146,6 +149,11 @@ def _ask_gates(turn: Turn, state: SymbolBook, signal: Signal) -> str | None:
             foreign_qty=state.foreign_qty,
             unexplained_qty=state.unexplained_qty,
             action=signal.action,
+            halted=turn.book.halted,
+            lost_today=lost_today(turn.book, signal.marks),
+            max_daily_loss=turn.config.max_daily_loss,
+            other_positions=positions_in_use(turn.book, signal.symbol),
+            max_open_positions=turn.config.max_open_positions,
         )
     )
     return None if skip is None else skip.reason
@@ -159,7 +167,22 @@ def _refuse(turn: Turn, state: SymbolBook, kind: str, signal: Signal, text: str)
     if state.refused.get(kind) == signal.candle_open_ms:
         return
     turn.note(NoteKind.REFUSED, state, text)
+    _judge(turn, signal, text)
     turn.change(state, refused={**state.refused, kind: signal.candle_open_ms})
+
+
+def _judge(turn: Turn, signal: Signal, refusal: str = "") -> None:
+    """Put on record what became of a signal."""
+    turn.give(
+        Verdict(
+            symbol=signal.symbol,
+            script=signal.script,
+            action=signal.action,
+            candle_open_ms=signal.candle_open_ms,
+            is_taken=not refusal,
+            reason=refusal,
+        )
+    )
 
 
 def _sized(
@@ -216,3 +239,5 @@ def _enter(turn: Turn, state: SymbolBook, signal: Signal, sized: Sized) -> None:
             must_set_isolated=not state.is_isolated,
         )
     )
+    turn.watch_order(state, order.client_id, UNANSWERED_S)
+    _judge(turn, signal)

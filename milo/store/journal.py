@@ -92,15 +92,25 @@ def read_run(
 
 
 def iterate_run(
-    conn: sqlite3.Connection, run_id: str, *, after_seq: int | None = None
+    conn: sqlite3.Connection,
+    run_id: str,
+    *,
+    after_seq: int | None = None,
+    kind: str | None = None,
 ) -> Iterator[JournalEntry]:
-    """Yield a run's entries in order, for runs too long to hold at once."""
+    """Yield a run's entries in order, of one kind where given; for runs too long to hold."""
     rows = conn.execute(
         """SELECT seq, time_ms, kind, body FROM entries
-           WHERE run_id = ? AND seq > ? ORDER BY seq""",
-        (run_id, -(2**63) if after_seq is None else after_seq),
+           WHERE run_id = ? AND seq > ? AND (? IS NULL OR kind = ?) ORDER BY seq""",
+        (run_id, -(2**63) if after_seq is None else after_seq, kind, kind),
     )
     return (JournalEntry(*row) for row in rows)
+
+
+def iterate_plain(conn: sqlite3.Connection, run_id: str) -> Iterator[tuple[int, int, str, str]]:
+    """Yield (seq, time_ms, kind, body) of a run in order, as a replay takes them."""
+    for entry in iterate_run(conn, run_id):
+        yield entry.seq, entry.time_ms, entry.kind, entry.body
 
 
 def read_header(conn: sqlite3.Connection, run_id: str) -> JournalRun | None:

@@ -158,6 +158,24 @@ def open_orders(
     return (_listed("/fapi/v1/openAlgoOrders", symbol, _read_algo_orders), regular)
 
 
+def recent_orders(
+    dialect: Dialect, symbol: str, *, is_conditional: bool, start_ms: int | None = None
+) -> Request[tuple[OrderReport, ...]]:
+    """Return the request for a symbol's orders of any state, of one service, oldest first.
+
+    Without `start_ms` the newest of the last days; at most 500.
+    """
+    is_algo = is_conditional and dialect.has_algo_service
+    return Request(
+        method="GET",
+        path="/fapi/v1/allAlgoOrders" if is_algo else "/fapi/v1/allOrders",
+        params=given(("symbol", symbol), ("startTime", start_ms), ("limit", 500)),
+        security=Security.SIGNED,
+        cost=Cost(weight=5),
+        parse=_read_algo_orders if is_algo else _read_orders,
+    )
+
+
 def user_trades(
     symbol: str,
     *,

@@ -88,7 +88,7 @@ def test_a_run_after_sudden_death_adopts_the_position(tmp_path: Path, script: Pa
         again = milo(tmp_path, *arguments, "--seconds", "2")
 
     assert again.code == 0, again.err
-    assert "adopted long" in again.out
+    assert "open: BTCUSDT long" in again.out
 
 
 def test_a_replay_after_sudden_death_starts_afresh(tmp_path: Path, script: Path) -> None:
