@@ -38,7 +38,7 @@ class OpenVenue:
     store: Store
     exchange: EmbeddedExchange | None
     """None on a venue outside."""
-    has_keys: bool
+    signer: Signer | None
     is_real: bool
 
     @property
@@ -110,7 +110,7 @@ async def _open_sim(app: App, purpose: Purpose, stack: AsyncExitStack) -> OpenVe
         client=client,
         store=store,
         exchange=exchange,
-        has_keys=True,
+        signer=signer,
         is_real=False,
     )
 
@@ -242,7 +242,7 @@ async def _open_outside(app: App, purpose: Purpose, stack: AsyncExitStack) -> Op
         client=client,
         store=store,
         exchange=None,
-        has_keys=signer is not None,
+        signer=signer,
         is_real=is_real,
     )
 
@@ -264,6 +264,13 @@ def _parse_url(text: str) -> tuple[str, str, str]:
     rest_url = f"{parts.scheme}://{parts.netloc}"
     ws_url = f"{'wss' if parts.scheme == 'https' else 'ws'}://{parts.netloc}"
     return parts.netloc.replace(":", "-"), rest_url, ws_url
+
+
+def venue_folder(config: Config) -> Path:
+    """Return the folder of the configured venue, which may not be there yet; ConfigError."""
+    if config.is_sim:
+        return sim_folder(config, market_symbol(config, None))
+    return (config.data_dir / venue_name(config.exchange)).resolve()
 
 
 def venue_name(text: str) -> str:
