@@ -343,7 +343,7 @@ async def test_on_aster_the_stop_is_tried_by_its_own_test(patient: Patient) -> N
 
 
 async def test_weight_that_others_use_is_counted(patient: Patient) -> None:
-    busy = web.json_response({"symbols": [SYMBOL]}, headers={"X-MBX-USED-WEIGHT-1M": "1900"})
+    busy = web.json_response({"symbols": [SYMBOL]}, headers={"X-MBX-USED-WEIGHT-1M": "1500"})
 
     found = await patient.examine({"/fapi/v1/exchangeInfo": busy})
 
