@@ -47,6 +47,12 @@ def is_ours(client_order_id: str) -> bool:
     return client_order_id.startswith(PREFIX)
 
 
+def key_of(client_order_id: str) -> str | None:
+    """Return the signal's key in an id of ours; None where the id is not of our making."""
+    parts = client_order_id.removeprefix(PREFIX).split("-")
+    return parts[1] if is_ours(client_order_id) and len(parts) == 3 else None
+
+
 def leg_of(client_order_id: str) -> Leg | None:
     """Return what an order of ours was for; None where the id is not of our making."""
     if not is_ours(client_order_id):

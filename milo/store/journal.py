@@ -103,6 +103,20 @@ def iterate_run(
     return (JournalEntry(*row) for row in rows)
 
 
+def iterate_kinds(
+    conn: sqlite3.Connection, run_id: str, kinds: Sequence[str]
+) -> Iterator[JournalEntry]:
+    """Yield a run's entries of these kinds in order."""
+    marks = ", ".join("?" * len(kinds))
+    # Only question marks are put into the text; the kinds are bound.
+    rows = conn.execute(
+        f"""SELECT seq, time_ms, kind, body FROM entries
+            WHERE run_id = ? AND kind IN ({marks}) ORDER BY seq""",  # noqa: S608
+        (run_id, *kinds),
+    )
+    return (JournalEntry(*row) for row in rows)
+
+
 def read_header(conn: sqlite3.Connection, run_id: str) -> JournalRun | None:
     """Return what was said of a run at its start; None where there is no such run."""
     found = _runs(conn, "WHERE run_id = ?", (run_id,))
