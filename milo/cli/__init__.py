@@ -91,6 +91,14 @@ COMMANDS: tuple[CommandSpec, ...] = (
         text="ask for a venue's API key and secret and store them encrypted",
     ),
     CommandSpec(
+        flag="doctor", module="doctor",
+        text="check clock, keys, account, stops, disk; changes nothing; exit code 1 on a FAIL",
+    ),
+    CommandSpec(
+        flag="explain", module="explain", nargs="one", metavar="ACTION",
+        text="work out what an action would do now: quantity, loss at the stop, liquidation",
+    ),
+    CommandSpec(
         flag="show-config", module="show_config", text="print every setting with its origin"
     ),
 )  # fmt: skip

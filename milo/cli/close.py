@@ -59,7 +59,7 @@ def _confirm(app: App, chosen: list[PositionReport]) -> None:
     if app.arguments.is_confirmed:
         return
     for position in chosen:
-        app.console.say(f"     {position_line(position, ())}")
+        app.console.say(f"     {position_line(position)}")
     typed = app.console.ask(f"Close {len(chosen)} position(s) at market? Type yes: ")
     if typed.strip().lower() not in ("y", "yes"):
         raise ConfigError("not confirmed: nothing was closed")

@@ -72,7 +72,7 @@ def _closed_rows(conn: sqlite3.Connection, account: str) -> list[Trade]:
     return [
         decoded(entry.kind, entry.body).trade
         for run in _runs_of(conn, account)
-        for entry in journal.iterate_run(conn, run.run_id, kind=ROW_KIND)
+        for entry in journal.iterate_kinds(conn, run.run_id, [ROW_KIND])
     ]
 
 

@@ -40,7 +40,7 @@ class OpenVenue:
     """None on a venue outside."""
     account: str
     """Names the account: what an earlier run knew of it may be taken up."""
-    has_keys: bool
+    signer: Signer | None
     is_real: bool
 
     @property
@@ -113,7 +113,7 @@ async def _open_sim(app: App, purpose: Purpose, stack: AsyncExitStack) -> OpenVe
         store=store,
         exchange=exchange,
         account=address.account,
-        has_keys=True,
+        signer=signer,
         is_real=False,
     )
 
@@ -201,15 +201,6 @@ def sim_folder(config: Config, symbol: str) -> Path:
     return (config.data_dir / f"sim-market-{digest.hexdigest()[:12]}").resolve()
 
 
-def venue_folder(config: Config) -> Path:
-    """Return the folder of the configured venue, which need not exist yet. Raises ConfigError."""
-    if config.is_sim:
-        return sim_folder(config, market_symbol(config, None))
-    known = VENUES.get(config.exchange)
-    name = _parse_url(config.exchange)[0] if known is None else known.name
-    return (config.data_dir / name).resolve()
-
-
 def _bytes_of(path: Path) -> bytes:
     try:
         return path.read_bytes()
@@ -255,7 +246,7 @@ async def _open_outside(app: App, purpose: Purpose, stack: AsyncExitStack) -> Op
         store=store,
         exchange=None,
         account=_account_of(signer),
-        has_keys=signer is not None,
+        signer=signer,
         is_real=is_real,
     )
 
@@ -284,6 +275,13 @@ def _parse_url(text: str) -> tuple[str, str, str]:
     rest_url = f"{parts.scheme}://{parts.netloc}"
     ws_url = f"{'wss' if parts.scheme == 'https' else 'ws'}://{parts.netloc}"
     return parts.netloc.replace(":", "-"), rest_url, ws_url
+
+
+def venue_folder(config: Config) -> Path:
+    """Return the folder of the configured venue, which may not be there yet; ConfigError."""
+    if config.is_sim:
+        return sim_folder(config, market_symbol(config, None))
+    return (config.data_dir / venue_name(config.exchange)).resolve()
 
 
 def venue_name(text: str) -> str:

@@ -14,13 +14,19 @@ from milo.gates.verdict import GateInput
 from milo.inbox import Signal
 from milo.intervals import next_open_ms
 from milo.model import EntryIntent, ExitIntent, ExitReason, NewOrder, OrderType
-from milo.money import ZERO, floor_to, plain
+from milo.money import ZERO
 from milo.orders.book import Entering, OpenTrade, SymbolBook
 from milo.orders.ids import Leg, client_id, signal_key
 from milo.orders.limits import lost_today, positions_in_use
-from milo.orders.lots import market_step, smallest_market_qty
 from milo.orders.protection import Unprotectable
-from milo.orders.sizing import EntryRefused, Sized, SizingInput, size_entry
+from milo.orders.sizing import (
+    EntryRefused,
+    ExitRefused,
+    Sized,
+    SizingInput,
+    size_entry,
+    size_exit,
+)
 from milo.orders.suspect import UNANSWERED_S
 from milo.orders.turn import Turn
 
@@ -82,15 +88,10 @@ def _on_exit(turn: Turn, state: SymbolBook, signal: Signal, intent: ExitIntent) 
         state = turn.change(state, acted={**state.acted, kind: signal.candle_open_ms})
         turn.close_at_market(state, ExitReason.CLOSE)
         return
-    instrument = state.ready.instrument
-    qty = floor_to(trade.qty * intent.percent / _HUNDRED, market_step(instrument))
-    smallest = smallest_market_qty(instrument)
-    if qty < smallest:
-        text = (
-            f"{signal.action}: {plain(intent.percent)} % of {plain(trade.qty)} rounds down to "
-            f"{plain(qty)}, below the exchange's minimum {plain(smallest)}"
-        )
-        _refuse(turn, state, kind, signal, text)
+    try:
+        qty = size_exit(intent, trade.qty, state.ready.instrument)
+    except ExitRefused as error:
+        _refuse(turn, state, kind, signal, f"{signal.action}: {error}")
         return
     state = turn.change(state, acted={**state.acted, kind: signal.candle_open_ms})
     _close_part(turn, state, trade, qty, key=_key_of(signal, kind))

@@ -116,6 +116,23 @@ def place_order(dialect: Dialect, order: NewOrder) -> Request[OrderReport]:
     )
 
 
+def try_order(dialect: Dialect, order: NewOrder) -> Request[None]:
+    """Return the request that has a regular order checked and nothing placed.
+
+    The Algo service has no such check: ValueError for an order that would go there.
+    """
+    check_order(order)
+    if order.is_conditional and dialect.has_algo_service:
+        raise ValueError("conditional orders cannot be tested here: the Algo service has no test")
+    return Request(
+        method="POST",
+        path=f"{_ORDER_PATH}/test",
+        params=_order_params(order),
+        security=Security.SIGNED,
+        parse=read_nothing,
+    )
+
+
 def cancel_order(
     dialect: Dialect, symbol: str, client_id: str, *, is_conditional: bool
 ) -> Request[None]:
