@@ -143,6 +143,11 @@ class ApiClient:
         return next(limit.cap for limit in weights if limit.window_s == WEIGHT_WINDOW_S)
 
     @property
+    def pause_left_s(self) -> float:
+        """What is left of a pause that the venue asked for, in wall seconds; 0.0 without one."""
+        return self._budget.pause_left_s(monotonic_s())
+
+    @property
     def dialect(self) -> Dialect:
         return self._dialect
 

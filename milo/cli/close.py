@@ -13,7 +13,7 @@ from milo.cli.venue import OpenVenue, Purpose, open_venue
 from milo.clock import wall_ms
 from milo.errors import ConfigError, EngineError, OrderNotFound, OutcomeUnknown
 from milo.model import NewOrder, OrderType, PositionReport
-from milo.ops.folder_lock import holder_of
+from milo.ops.folder_lock import LOCK_FILE, holder_of
 from milo.orders.ids import Leg, client_id, is_ours, run_id_of, signal_key
 
 TRIES = 25
@@ -67,7 +67,7 @@ def _confirm(app: App, chosen: list[PositionReport]) -> None:
 
 async def _engine_closes(app: App, venue: OpenVenue) -> bool:
     """Throw the kill switch of the engine that trades here, and see whether all is flat then."""
-    engine = holder_of(venue.folder)
+    engine = holder_of(venue.folder, LOCK_FILE)
     if engine is None:
         return False
     app.console.say(f"kill switch: the engine (process {engine}) opens nothing any more and closes")

@@ -32,7 +32,7 @@ from milo.model import (
     ScriptResult,
 )
 from milo.orders.book import Book, CoreConfig
-from milo.ports import Console, Journal, Signer, TradingClient
+from milo.ports import Console, Guard, Journal, Signer, TradingClient
 from milo.script.request import AccountView, EvaluationRequest
 from milo.wire.dialects import Dialect
 
@@ -50,6 +50,8 @@ class Client(TradingClient, Protocol):
     @property
     def weight_cap(self) -> int: ...
     async def server_time(self) -> int: ...
+    @property
+    def pause_left_s(self) -> float: ...
     async def sync_clock(self) -> None: ...
     async def exchange_info(self) -> dict[str, Instrument]: ...
     async def leverage_brackets(self) -> dict[str, tuple[LeverageBracket, ...]]: ...
@@ -188,7 +190,13 @@ class Keys(Protocol):
 
 class MakeClient(Protocol):
     def __call__(
-        self, *, dialect: Dialect, rest_url: str, clock: VenueClock, signer: Signer | None
+        self,
+        *,
+        dialect: Dialect,
+        rest_url: str,
+        clock: VenueClock,
+        signer: Signer | None,
+        timeout_s: float = 10.0,
     ) -> AbstractAsyncContextManager[Client]: ...
 
 
@@ -222,6 +230,7 @@ class MakeManager(Protocol):
         config: CoreConfig,
         on_note: Callable[[Note], None],
         resumed: Book | None = None,
+        guard: Guard | None = None,
     ) -> Manager: ...
 
 

@@ -31,6 +31,7 @@ from milo.events import (
     OrderEvent,
     StreamReset,
 )
+from milo.guard.link import GuardLink
 from milo.inbox import Signal, SymbolRules
 from milo.intervals import open_of
 from milo.model import Candle, ScriptHeader
@@ -78,6 +79,7 @@ class LiveSession:
         journal: RunJournal,
         operator: Operator,
         resumed: Book | None = None,
+        guard: GuardLink | None = None,
     ) -> None:
         self._app = app
         self._venue = venue
@@ -108,7 +110,11 @@ class LiveSession:
             ),
             on_note=self._on_note,
             resumed=resumed,
+            guard=guard,
         )
+        self._guard = guard
+        if guard is not None:
+            guard.on_takeover = self._on_takeover
         self._kill_switch = KillSwitchWatch(self.manager, operator, app.config.data_dir)
         self.engine: Engine = app.make.engine(
             emit=self._on_signal,
@@ -133,6 +139,10 @@ class LiveSession:
     @property
     def venue(self) -> OpenVenue:
         return self._venue
+
+    @property
+    def operator(self) -> Operator:
+        return self._operator
 
     async def prepare(self) -> None:
         """Load histories and the account, open the streams."""
@@ -169,6 +179,7 @@ class LiveSession:
                 self._tasks = tasks
                 running = [tasks.create_task(self.manager.run(), name="trade manager")]
                 self.start_wallet = (await self._account()).wallet
+                await self._take_lease()
                 running += [
                     tasks.create_task(self.engine.run(), name="script engine"),
                     tasks.create_task(self._pump(), name="stream pump"),
@@ -182,6 +193,12 @@ class LiveSession:
                     task.cancel()
         finally:
             await self._streams.close()
+
+    async def _take_lease(self) -> None:
+        """Take over from the guard: from here on this process answers for the positions."""
+        if self._guard is not None:
+            await self._guard.open()
+            self._operator.say(f"guard: process {self._guard.pid}")
 
     def end(self) -> None:
         """Let the run end; what is under way is finished first."""
@@ -344,6 +361,10 @@ class LiveSession:
             )
             for plan in self._plans
         ]
+
+    def _on_takeover(self) -> None:
+        """Read everything again: the guard may have placed a stop, or closed a position."""
+        self.manager.submit(StreamReset(route=USER_ROUTE, reason="the guard had taken over"))
 
     def _on_signal(self, signal: Signal) -> None:
         self.manager.submit(signal)

@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,7 +21,7 @@ from milo.ops.exchange_process import LINGER_S, EmbeddedExchange, attach, launch
 from milo.ops.folder_lock import FolderLock
 from milo.ports import Signer
 from milo.store import klines
-from milo.wire.dialects import BINANCE, VENUES, Dialect
+from milo.wire.dialects import BINANCE, VENUES, Dialect, Venue
 from milo.wire.sign import HmacSigner
 
 
@@ -33,6 +33,7 @@ class OpenVenue:
     title: str
     folder: Path
     dialect: Dialect
+    rest_url: str
     ws_url: str
     clock: VenueClock
     client: Client
@@ -43,6 +44,8 @@ class OpenVenue:
     """Names the account: what an earlier run knew of it may be taken up."""
     signer: Signer | None
     is_real: bool
+    password: str | None = field(default=None, repr=False)
+    """The key file's, for the guard that this process starts."""
 
     @property
     def is_stepped(self) -> bool:
@@ -108,6 +111,7 @@ async def _open_sim(app: App, purpose: Purpose, stack: AsyncExitStack) -> OpenVe
         title=address.title,
         folder=folder,
         dialect=BINANCE,
+        rest_url=address.rest_url,
         ws_url=address.ws_url,
         clock=clock,
         client=client,
@@ -248,14 +252,10 @@ def _existing(path: Path, flag: str) -> Path:
 async def _open_outside(app: App, purpose: Purpose, stack: AsyncExitStack) -> OpenVenue:
     config = app.config
     _refuse_sim_settings(config)
-    known = VENUES.get(config.exchange)
-    if known is not None:
-        name, title, rest_url, ws_url = known.name, known.title, known.rest_url, known.ws_url
-        dialect, is_real = known.dialect, known.is_real
-    else:
-        name, rest_url, ws_url = _parse_url(config.exchange)
-        title, dialect, is_real = f"exchange at {rest_url}", BINANCE, True
-    signer = await asyncio.to_thread(_signer, app, name, is_needed=purpose.needs_keys)
+    known = venue_of(config.exchange)
+    name, title, dialect, is_real = known.name, known.title, known.dialect, known.is_real
+    rest_url, ws_url = known.rest_url, known.ws_url
+    signer, password = await asyncio.to_thread(unlocked, app, name, is_needed=purpose.needs_keys)
     folder = venue_folder(config)
     _make_folder(folder)
     if purpose.is_run:
@@ -271,6 +271,7 @@ async def _open_outside(app: App, purpose: Purpose, stack: AsyncExitStack) -> Op
         title=title,
         folder=folder,
         dialect=dialect,
+        rest_url=rest_url,
         ws_url=ws_url,
         clock=clock,
         client=client,
@@ -279,6 +280,18 @@ async def _open_outside(app: App, purpose: Purpose, stack: AsyncExitStack) -> Op
         account=_account_of(signer),
         signer=signer,
         is_real=is_real,
+        password=password,
+    )
+
+
+def venue_of(text: str) -> Venue:
+    """Return the venue outside that a setting names; ConfigError if unknown."""
+    if text in VENUES:
+        return VENUES[text]
+    name, rest_url, ws_url = _parse_url(text)
+    title = f"exchange at {rest_url}"
+    return Venue(
+        name=name, title=title, rest_url=rest_url, ws_url=ws_url, dialect=BINANCE, is_real=True
     )
 
 
@@ -334,9 +347,10 @@ def keys_path(config: Config) -> Path:
     return seeds if seeds.is_file() and not own.is_file() else own
 
 
-def _signer(app: App, venue: str, *, is_needed: bool) -> Signer | None:
+def unlocked(app: App, venue: str, *, is_needed: bool) -> tuple[Signer | None, str | None]:
+    """Return the venue's signer and the key file's password; asks for it where nobody gave it."""
     if not is_needed:
-        return None
+        return None, None
     path = keys_path(app.config)
     keys = app.make.keys(path)
     if not keys.exists():
@@ -350,7 +364,7 @@ def _signer(app: App, venue: str, *, is_needed: bool) -> Signer | None:
         app.console.warn(told)
     if password is None:
         password = app.console.ask_secret(f"Password of {path}: ")
-    return keys.signer(venue, password)
+    return keys.signer(venue, password), password
 
 
 def _make_folder(folder: Path) -> None:

@@ -192,7 +192,7 @@ def _read_address(state_dir: Path) -> Address | None:
             title=raw["title"],
             speed=str(raw["speed"]),
             base_interval=raw["base_interval"],
-            account=raw.get("account", raw["identity"]),
+            account=raw["account"],
         )
     except (OSError, ValueError, KeyError):
         # Absent, or left half-written by a crash: nobody can be reached through it.
