@@ -19,13 +19,16 @@ from tests.chaos.report import (
     shortfalls,
     table,
 )
-from tests.chaos.run import Outcome, Run, keep
+from tests.chaos.kept import judge_folder, keep
+from tests.chaos.run import Outcome, Run
 from tests.chaos.schedule import plan_run
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run, report, and return 0 where every promise was kept."""
     options = _parser().parse_args(argv)
+    if options.judge is not None:
+        return _judge_again(options.judge)
     numbers = range(1, options.runs + 1) if options.only is None else options.only
     base = Path(tempfile.mkdtemp(prefix="milo-chaos-"))
     if options.out is not None:
@@ -35,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         totals.add(outcome)
         print(progress_line(outcome), flush=True)
         if options.out is not None:
-            keep(outcome, options.out)
+            keep(outcome.folder, options.out, outcome.plan.number)
         if outcome.verdict.is_good and not options.keep:
             shutil.rmtree(outcome.folder)
             continue
@@ -56,6 +59,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0 if totals.is_good and not weak else 1
 
 
+def _judge_again(folder: Path) -> int:
+    is_good = True
+    for name, verdict in judge_folder(folder):
+        is_good = is_good and verdict.is_good
+        print(f"{name} {'ok' if verdict.is_good else 'BREACH'}")
+        for finding in verdict.findings:
+            print(f"  {finding.invariant}: {finding.text}")
+    return 0 if is_good else 1
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     add = parser.add_argument
@@ -65,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--only", type=int, nargs="+", metavar="N", help="only the runs of these numbers")
     add("--out", type=Path, metavar="DIR", help="keep ledgers (JSONL), journals and diaries")
     add("--keep", action="store_true", help="keep the folders of good runs too")
+    add("--judge", type=Path, metavar="DIR", help="run nothing: judge what --out has kept again")
     add("--record", type=Path, metavar="FILE", help="write the page docs/chaos.md")
     return parser
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
-import sqlite3
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +15,8 @@ from typing import Any
 
 from milo.cli.venue import sim_folder
 from milo.config import load_config
-from tests.chaos.books import compare_books, read_journal
-from tests.chaos.judge import Finding, Started, Verdict, judge
+from tests.chaos.judge import Verdict
+from tests.chaos.kept import judge_run
 from tests.chaos.ledger import read_lines
 from tests.chaos.market import SYMBOL, TIMEFRAME, Cut, write_market
 from tests.chaos.processes import (
@@ -92,7 +90,7 @@ class Run:
         (self._folder / "plan.json").write_text(
             json.dumps(dataclasses.asdict(self._plan), indent=1)
         )
-        (self._folder / "chaos.script").write_text(self._plan.script.text)
+        (self._folder / "chaos.script").write_text(self._plan.script)
         # The last engine is to recover, not to trade: the same script by name, and quiet.
         (self._folder / "quiet").mkdir()
         quiet = f'timeframe = "{TIMEFRAME}"\ncoin = "{SYMBOL}"\ncondition_true = False\n'
@@ -216,7 +214,7 @@ class Run:
         arguments = self._milo("chaos.script", "--loop", "live", "--no-chart")
         kill = self._next_engine_kill()
         if kill is not None and kill.step is not None:
-            arm_ms = max(0, int(self._arm_from_ms(kill) - self._now_ms()))
+            arm_ms = max(0, int(kill.arm_ms - self._now_ms()))
             switch = [
                 "-m", "tests.chaos.engine", "--step", kill.step, "--nth", str(kill.nth),
                 "--delay-ms", str(kill.delay_ms), "--arm-ms", str(arm_ms),
@@ -227,12 +225,6 @@ class Run:
             child = Child(["main.py", *arguments], log=self._folder / "engine.log")
         self._diary.note("engine-started", pid=child.pid, step=kill.step if kill else None)
         return child
-
-    def _arm_from_ms(self, kill: Kill) -> float:
-        """Return from when a step counts: about the middle between the kill before and this."""
-        index = self._plan.kills.index(kill)
-        before_ms = self._plan.kills[index - 1].at_ms if index else 0
-        return (before_ms + kill.at_ms) / 2
 
     def _milo(self, script: str, *more: str) -> list[str]:
         return [
@@ -313,42 +305,13 @@ class Run:
     # --- the judgement ------------------------------------------------------------------------
 
     def _judge(self, result: dict[str, Any] | None, ended_t: float) -> Verdict:
-        lines = read_lines(self._ledger)
-        verdict = judge(lines, started_processes(self._diary.lines))
-        journal_file = self._venue / "journal.db"
-        if journal_file.is_file():
-            verdict.findings += compare_books(lines, read_journal(journal_file), result, ended_t)
-        elif verdict.trades:
-            verdict.findings.append(Finding(invariant="books_differ", text="no journal at all"))
+        verdict = judge_run(
+            read_lines(self._ledger),
+            self._diary.lines,
+            journal_file=self._venue / "journal.db",
+            result=result,
+            ended_t=ended_t,
+        )
         findings = [dataclasses.asdict(finding) for finding in verdict.findings]
         (self._folder / "findings.json").write_text(json.dumps(findings, indent=1))
         return verdict
-
-
-# The newcomer's first request follows its start; a guard is noticed a moment after it.
-_NOTICED_LATE_MS = 1_500.0
-
-
-def started_processes(lines: list[dict[str, Any]]) -> list[Started]:
-    """Return the starts of engines and guards that a run's diary tells."""
-    late_ms = {"guard-started": _NOTICED_LATE_MS}
-    return [
-        Started(t=line["t"] - late_ms.get(line["kind"], 0.0), who=line["kind"])
-        for line in lines
-        if line["kind"] in ("engine-started", "recovery-started", "guard-started")
-    ]
-
-
-def keep(outcome: Outcome, out: Path) -> None:
-    """Keep a run's ledger, diary and journal under OUT, so that others can judge too."""
-    name = f"run-{outcome.plan.number:04d}"
-    for source, kind in (("ledger.jsonl", "jsonl"), ("processes.jsonl", "processes.jsonl")):
-        shutil.copyfile(outcome.folder / source, out / f"{name}.{kind}")
-    for source in outcome.folder.glob("data/*/journal.db"):
-        target = out / f"{name}.journal.db"
-        target.unlink(missing_ok=True)
-        connection = sqlite3.connect(source)
-        try:
-            connection.execute("VACUUM INTO ?", (str(target),))
-        finally:
-            connection.close()

@@ -7,7 +7,7 @@ the machine's own.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,22 +40,15 @@ class Kill:
     who: str
     at_ms: int
     """Wall time since the exchange's first start. A kill at a step happens then at the latest."""
+    arm_ms: int = 0
+    """A step counts from this wall time on."""
     step: str | None = None
     nth: int = 1
-    """The step's occurrence, counted from the engine's start."""
+    """Which occurrence of the step."""
     delay_ms: int = 0
     """`*-sent`: how long the request is under way. `both`: between the two kills."""
     restart_ms: int = 500
     """How long the engine stays dead."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScriptPlan:
-    """The numbers of the run's script."""
-
-    text: str
-    is_lively: bool
-    """It reverses within candles, not only between them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +61,8 @@ class RunPlan:
     """Which of the lively windows, 0 the liveliest."""
     start_row: int
     """Where in the window's lively part the run begins, candles."""
-    script: ScriptPlan
+    script: str
+    """Its text."""
     faults: tuple[Fault, ...]
     kills: tuple[Kill, ...]
 
@@ -76,14 +70,15 @@ class RunPlan:
 def plan_run(seed: int, number: int) -> RunPlan:
     """Return the plan of run `number` of the chaos run `seed`."""
     rng = random.Random(f"chaos {seed} {number}")  # text seeds are the same on every machine
+    kills = _kills(rng)
     return RunPlan(
         seed=seed,
         number=number,
         market=rng.randrange(24),
         start_row=rng.randrange(12),
-        script=_script(rng),
+        script=_script(rng, kills),
         faults=_faults(rng),
-        kills=_kills(rng),
+        kills=kills,
     )
 
 
@@ -211,26 +206,23 @@ def _kills(rng: random.Random) -> tuple[Kill, ...]:
     count = rng.choices((1, 2, 3), weights=(45, 45, 10))[0]
     # Far enough apart that the next engine gets to do something.
     slot_ms = (LAST_KILL_MS - FIRST_KILL_MS) // count
-    found = []
-    for index in range(count):
-        begin_ms = FIRST_KILL_MS + index * slot_ms
-        at_ms = begin_ms + rng.randint(slot_ms // 3, slot_ms)
-        found.append(_kill(rng, at_ms))
-    return tuple(found)
+    return tuple(_kill(rng, FIRST_KILL_MS + index * slot_ms, slot_ms) for index in range(count))
 
 
-def _kill(rng: random.Random, at_ms: int) -> Kill:
+def _kill(rng: random.Random, begin_ms: int, slot_ms: int) -> Kill:
     who = rng.choices((ENGINE, GUARD, BOTH), weights=(72, 16, 12))[0]
     # With both dead nobody protects anything until the engine is back: that is not to be late.
-    restart_ms = 200 if who == BOTH else rng.randint(200, 2_000)
+    restart_ms = 200 if who == BOTH else rng.randint(200, 1_600)
     delay_ms = rng.randint(1, 60) if who == BOTH else rng.randint(1, 30)
     if who == GUARD or rng.random() < 0.2:
+        at_ms = begin_ms + rng.randint(0, slot_ms)
         return Kill(who=who, at_ms=at_ms, delay_ms=delay_ms, restart_ms=restart_ms)
     return Kill(
         who=who,
-        at_ms=at_ms,
+        at_ms=begin_ms + slot_ms,
+        arm_ms=begin_ms + rng.randint(0, slot_ms // 2),
         step=rng.choice(STEPS),
-        nth=rng.choice((1, 1, 1, 2, 2, 3)),
+        nth=rng.choice((1, 1, 1, 2)),
         delay_ms=delay_ms,
         restart_ms=restart_ms,
     )
@@ -240,45 +232,46 @@ def _kill(rng: random.Random, at_ms: int) -> Kill:
 
 _TEMPLATE = """\
 timeframe = "1m"
-coin = "{symbol}"
+coin = "BTCUSDT"
 
 turn = int(data[-1].time / 60000) % {period}
 rising = data[-1].close >= data[-1].open
-{condition}
+condition_true = {condition}
 action_if_true = "long({amount}@{leverage}x,sl={stop}%{target})"
 action_if_false = {otherwise}
 """
 
 
-def _script(rng: random.Random) -> ScriptPlan:
+def _script(rng: random.Random, kills: Sequence[Kill]) -> str:
     """Return a script with tight stops that enters on nearly each candle."""
-    is_lively = rng.random() < 0.4
-    stop = rng.choice(("0.08", "0.1", "0.15", "0.2", "0.3"))
-    target = rng.choice((",rr=1", ",rr=1", ",rr=0.5", ",rr=2", ""))
+    steps = {kill.step or "" for kill in kills}
+    targets = [",rr=1", ",rr=1", ",rr=0.5", ",rr=2"]
+    if not any(step.startswith("target") for step in steps):
+        targets.append("")
     leverage = rng.choice((10, 20, 20, 50))
-    other_leverage = rng.choice((leverage, 12, 25))
+    # Another leverage for shorts: then the settings are made before each change of direction.
+    other_leverage = rng.choice((12, 25))
+    if "settings-made" not in steps and rng.random() < 0.5:
+        other_leverage = leverage
     amount = rng.choice(("1%risk", "0.5%risk", "5%margin", "20%margin"))
+    stop = rng.choice(("0.08", "0.1", "0.15", "0.2", "0.3"))
+    target = rng.choice(targets)
     short = f'"short({amount}@{other_leverage}x,sl={stop}%{target})"'
-    close = rng.choice(('"close"', '"close(50%)"', '"close(50%)"'))
-    conditions = (
-        "condition_true = rising",
-        "condition_true = turn > 0 and rising",
-        "condition_true = turn > 0",
+    close = rng.choice(('"close"', '"close(50%)"'))
+    condition, otherwise = rng.choice(
+        (
+            ("rising", short),
+            ("rising", f"{short} if turn > 0 else {close}"),
+            ("turn % 2 == 0", short),
+            ("turn == 0", f"{short} if turn == 2 else {close}"),
+        )
     )
-    otherwise = (
-        short,
-        f"{short} if turn > 0 else {close}",
-        f"{close} if turn == 0 else {short}",
-    )
-    index = 0 if is_lively else rng.randrange(3)
-    text = _TEMPLATE.format(
-        symbol="BTCUSDT",
-        period=rng.choice((2, 3, 3, 4)),
-        condition=conditions[index],
+    return _TEMPLATE.format(
+        period=rng.choice((3, 3, 4)),
+        condition=condition,
         amount=amount,
         leverage=leverage,
         stop=stop,
         target=target,
-        otherwise=rng.choice(otherwise) if index == 0 else otherwise[index],
+        otherwise=otherwise,
     )
-    return ScriptPlan(text=text, is_lively=is_lively)
