@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
+from tests.chaos.kept import judge_folder, keep
 from tests.chaos.report import (
     Totals,
     breach_lines,
@@ -19,7 +20,6 @@ from tests.chaos.report import (
     shortfalls,
     table,
 )
-from tests.chaos.kept import judge_folder, keep
 from tests.chaos.run import Outcome, Run
 from tests.chaos.schedule import plan_run
 
