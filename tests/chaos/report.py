@@ -19,6 +19,7 @@ from tests.chaos.judge import (
     exposure_sums,
 )
 from tests.chaos.run import INSTANT, Outcome
+from tests.chaos.schedule import FAULT_NAMES, STEPS
 
 TEXTS = {
     EXPOSED: "wall time without a confirmed stop or a closing order, beyond 3 s, ms",
@@ -30,6 +31,10 @@ TEXTS = {
 }
 FEWEST_WITH_END = 0.5
 """So many of the runs must see a stop, a target or a liquidation."""
+
+FULL_RUNS = 200
+FEWEST_FAULTS = 1_000
+FEWEST_KILLS = 200
 
 
 @dataclass(slots=True, kw_only=True)
@@ -159,6 +164,13 @@ def shortfalls(totals: Totals) -> list[str]:
     found = []
     if totals.with_end < FEWEST_WITH_END * totals.runs:
         found.append("fewer than half of the runs saw a stop, a target or a liquidation")
+    if totals.runs >= FULL_RUNS:
+        found += [f"no engine was killed at {step}" for step in STEPS if not totals.steps[step]]
+        found += [f"the fault {name} never came" for name in FAULT_NAMES if not totals.faults[name]]
+        if totals.fault_count < FEWEST_FAULTS:
+            found.append(f"only {totals.fault_count} faults")
+        if totals.kill_count < FEWEST_KILLS:
+            found.append(f"only {totals.kill_count} kills")
     if totals.left_processes:
         found.append(f"{totals.left_processes} processes were left behind")
     return found

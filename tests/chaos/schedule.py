@@ -166,9 +166,7 @@ _KINDS = {
         4, 400, 2_000, lambda rng: {"skew_ms": rng.choice((-9_000, -2_500, 2_500, 9_000))}
     ),
     "restart": _Kind(5, 0, 0, lambda rng: {"down_ms": rng.randint(150, 1_200)}),
-    "funding": _Kind(
-        5, 0, 0, lambda rng: {"rate": rng.choice(("0.0001", "-0.0003", "0.001", "-0.002"))}
-    ),
+    "funding": _Kind(5, 0, 0, lambda rng: {"rate": rng.choice((0.0001, -0.0003, 0.001, -0.002))}),
     "liquidation": _Kind(4, 0, 0),
 }
 FAULT_NAMES = tuple(_KINDS)
