@@ -117,7 +117,7 @@ def test_it_says_where_it_is_and_only_its_owner_can_read_the_keys(tmp_path: Path
     assert "simulated" in line
     assert address.keys() == {
         "pid", "port", "rest_url", "ws_url", "api_key", "api_secret", "control_token", "identity",
-        "title", "speed", "base_interval",
+        "title", "speed", "base_interval", "account",
     }  # fmt: skip
     assert set(modes.values()) == {0o600}
     assert (status["speed"], status["identity"], status["finished"]) == ("max", "seed-1", False)
