@@ -129,6 +129,11 @@ class ApiClient:
         return self._in_flight
 
     @property
+    def pause_left_s(self) -> float:
+        """What is left of a pause that the venue asked for, in wall seconds; 0.0 without one."""
+        return self._budget.pause_left_s(monotonic_s())
+
+    @property
     def dialect(self) -> Dialect:
         return self._dialect
 

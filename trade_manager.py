@@ -27,8 +27,9 @@ from milo.commands import (
     Trade,
     WatchStop,
 )
-from milo.errors import OrderNotFound, OutcomeUnknown, Retryable, VenueError
+from milo.errors import GuardLost, OrderNotFound, OutcomeUnknown, Retryable, VenueError
 from milo.events import OrderEvent
+from milo.guard.words import Plan
 from milo.inbox import (
     Absent,
     Accepted,
@@ -46,7 +47,8 @@ from milo.model import Fill, NewOrder
 from milo.orders.book import Book, CoreConfig
 from milo.orders.ledger import open_rows
 from milo.orders.step import step
-from milo.ports import Journal, TradingClient
+from milo.orders.watch import plan_of_entry, plans_of
+from milo.ports import Guard, Journal, TradingClient
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +78,7 @@ class TradeManager:
         run_id: str,
         config: CoreConfig,
         on_note: Callable[[Note], None],
+        guard: Guard | None = None,
     ) -> None:
         self._client = client
         self._journal = journal
@@ -83,6 +86,8 @@ class TradeManager:
         self._activity = activity
         self._config = config
         self._on_note = on_note
+        self._guard = guard
+        self._told: tuple[Plan, ...] | None = None
         self._inbox: asyncio.Queue[CoreEvent] = asyncio.Queue(maxsize=INBOX_SIZE)
         self._unwritten: list[tuple[int, str, str]] = []
         self._tasks: asyncio.TaskGroup | None = None
@@ -150,6 +155,7 @@ class TradeManager:
         self._book, commands = step(before, event, now_ms, self._config)
         if commands or self._book is not before:
             self._remember(now_ms, event, commands)
+            self._tell_guard()
         if any(isinstance(command, _OUTGOING) for command in commands) or (
             len(self._unwritten) >= JOURNAL_BATCH
         ):
@@ -185,6 +191,29 @@ class TradeManager:
                 self._go(self._look_up(command))
             case ReadAccount():
                 self._go(self._read_account(command))
+
+    # --- the guard
+
+    def _tell_guard(self) -> None:
+        """Tell the guard what must be protected now, where that has changed."""
+        if self._guard is None or self._book.account is None:
+            return
+        plans = plans_of(self._book)
+        if plans != self._told:
+            self._told = plans
+            self._guard.standing(plans)
+
+    async def _fence(self, order: NewOrder | None = None) -> None:
+        """Wait until the guard sends nothing; GuardLost for an entry that it does not watch."""
+        if self._guard is None:
+            return
+        if order is None or order.is_conditional or order.is_reduce_only:
+            await self._guard.until_may_send()
+            return
+        plan = plan_of_entry(self._book, order.symbol, order.client_id)
+        if plan is None:
+            raise GuardLost("not sent: no plan for its protection")
+        await self._guard.announce(plan)
 
     def _go(self, work: Awaitable[None]) -> None:
         assert self._tasks is not None
@@ -227,6 +256,7 @@ class TradeManager:
     async def _send(self, order: NewOrder, *, raises_retryable: bool = False) -> None:
         self.orders_sent += 1
         try:
+            await self._fence(order)
             report = await self._client.place_order(order)
         except OutcomeUnknown as error:
             self._fail(order, Failure.UNKNOWN, error)
@@ -259,6 +289,7 @@ class TradeManager:
     async def _cancel(self, command: Cancel) -> None:
         for delay_s in (*PROTECT_RETRY_DELAYS_S, None):
             try:
+                await self._fence()
                 await self._client.cancel_order(
                     command.symbol, command.client_id, is_conditional=command.is_conditional
                 )

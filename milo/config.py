@@ -197,6 +197,9 @@ class Config:
     yes_live: bool = _setting(
         False, _flag, "answer the typed confirmation of --live", is_flag_only=True
     )
+    no_guard: bool = _setting(
+        False, _flag, "run without the guard, the process that watches stops if this one dies"
+    )
     verbose: bool = _setting(False, _flag, "show log lines and tracebacks")
     origins: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Where each value came from: flag, environment, file or default."""

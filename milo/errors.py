@@ -64,6 +64,10 @@ class OrderNotFound(VenueError):
     """The venue does not know the order now; that is not proof that it never will."""
 
 
+class GuardLost(Refused):
+    """Not sent: the guard has not confirmed that it watches, so nothing may be opened."""
+
+
 class Retryable(VenueError):
     """Nothing happened; retry after `retry_after_ms` (0: the caller's own back-off)."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from milo.guard.words import Plan
 from milo.model import (
     Balance,
     CommissionRate,
@@ -53,6 +54,26 @@ class TradingClient(Protocol):
         limit: int = 500,
         order_id: int | None = None,
     ) -> tuple[Fill, ...]: ...
+
+
+class Guard(Protocol):
+    """The process that watches stops when this one dies, as the trading core's shell sees it."""
+
+    async def announce(self, plan: Plan) -> None:
+        """Tell a plan before its entry is sent; GuardLost where the guard does not confirm it."""
+        ...
+
+    def may_send(self) -> bool:
+        """Return whether the guard sends nothing now, and will not for a while."""
+        ...
+
+    async def until_may_send(self) -> None:
+        """Wait until `may_send`: while the guard has taken over, or nothing is known of it."""
+        ...
+
+    def standing(self, plans: tuple[Plan, ...]) -> None:
+        """Tell the whole list of what must be protected now."""
+        ...
 
 
 class Journal(Protocol):

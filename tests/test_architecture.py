@@ -23,12 +23,13 @@ WORDS = frozenset(
     f"milo.{name}"
     for name in (
         "model", "events", "inbox", "commands", "errors", "money", "clock", "intervals", "ports",
-        "activity", "config", "keyfile",
+        "activity", "config", "keyfile", "guard.words",
     )
 )  # fmt: skip
 # What touches the world. Everything else in milo is pure.
 ROOMS = (
     "milo.store", "milo.script.worker", "milo.web", "milo.ops", "milo.cli", "milo.guard.run",
+    "milo.guard.link",
     "milo.backtest.run",
 )  # fmt: skip
 EXCHANGE_ROOM = frozenset(

@@ -79,6 +79,10 @@ COMMANDS: tuple[CommandSpec, ...] = (
         text="run the embedded exchange alone, at speed 1 unless told otherwise",
     ),
     CommandSpec(
+        flag="guard", module="guard", nargs="?", metavar="started",
+        text="run the guard alone: it watches the stops of runs on this venue",
+    ),
+    CommandSpec(
         flag="import-klines", module="import_klines", nargs="one", metavar="FILE",
         text="store a CSV of candles (gzip too) under --symbol and --interval, for research",
     ),
@@ -201,6 +205,10 @@ def _add_command(group: argparse._ArgumentGroup, spec: CommandSpec) -> None:
         group.add_argument(flag, dest=dest, action="store_true", help=spec.text)
     elif spec.is_repeatable:
         group.add_argument(flag, dest=dest, action="append", metavar=spec.metavar, help=spec.text)
+    elif spec.nargs == "?":
+        group.add_argument(
+            flag, dest=dest, nargs="?", const=True, metavar=spec.metavar, help=spec.text
+        )
     elif spec.nargs == "one":
         group.add_argument(flag, dest=dest, metavar=spec.metavar, help=spec.text)
     else:

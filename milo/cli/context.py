@@ -29,7 +29,7 @@ from milo.model import (
     ScriptResult,
 )
 from milo.orders.book import Book, CoreConfig
-from milo.ports import Console, Journal, Signer, TradingClient
+from milo.ports import Console, Guard, Journal, Signer, TradingClient
 from milo.script.request import AccountView, EvaluationRequest
 from milo.wire.dialects import Dialect
 
@@ -42,6 +42,8 @@ class Client(TradingClient, Protocol):
 
     @property
     def in_flight(self) -> int: ...
+    @property
+    def pause_left_s(self) -> float: ...
     async def sync_clock(self) -> None: ...
     async def exchange_info(self) -> dict[str, Instrument]: ...
     async def leverage_brackets(self) -> dict[str, tuple[LeverageBracket, ...]]: ...
@@ -174,7 +176,13 @@ class Keys(Protocol):
 
 class MakeClient(Protocol):
     def __call__(
-        self, *, dialect: Dialect, rest_url: str, clock: VenueClock, signer: Signer | None
+        self,
+        *,
+        dialect: Dialect,
+        rest_url: str,
+        clock: VenueClock,
+        signer: Signer | None,
+        timeout_s: float = 10.0,
     ) -> AbstractAsyncContextManager[Client]: ...
 
 
@@ -207,6 +215,7 @@ class MakeManager(Protocol):
         run_id: str,
         config: CoreConfig,
         on_note: Callable[[Note], None],
+        guard: Guard | None = None,
     ) -> Manager: ...
 
 

@@ -30,6 +30,7 @@ from milo.events import (
     OrderEvent,
     StreamReset,
 )
+from milo.guard.link import GuardLink
 from milo.inbox import Signal, SymbolRules
 from milo.intervals import open_of
 from milo.model import Candle, ScriptHeader
@@ -75,6 +76,7 @@ class LiveSession:
         run_id: str,
         journal: RunJournal,
         operator: Operator,
+        guard: GuardLink | None = None,
     ) -> None:
         self._app = app
         self._venue = venue
@@ -98,7 +100,10 @@ class LiveSession:
                 may_trade=not venue.is_real or app.config.live,
             ),
             on_note=self._on_note,
+            guard=guard,
         )
+        if guard is not None:
+            guard.on_takeover = self._on_takeover
         self.engine: Engine = app.make.engine(
             emit=self._on_signal,
             account=self.account_view,
@@ -122,6 +127,10 @@ class LiveSession:
     @property
     def venue(self) -> OpenVenue:
         return self._venue
+
+    @property
+    def operator(self) -> Operator:
+        return self._operator
 
     async def prepare(self) -> None:
         """Load histories and the account, open the streams."""
@@ -331,6 +340,10 @@ class LiveSession:
             )
             for plan in self._plans
         ]
+
+    def _on_takeover(self) -> None:
+        """Read everything again: the guard may have placed a stop, or closed a position."""
+        self.manager.submit(StreamReset(route=USER_ROUTE, reason="the guard had taken over"))
 
     def _on_signal(self, signal: Signal) -> None:
         self.manager.submit(signal)

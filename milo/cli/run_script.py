@@ -9,10 +9,12 @@ import webbrowser
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 from milo import __version__
 from milo.cli.chart_source import SessionChart
 from milo.cli.context import App
+from milo.cli.guarding import guarding
 from milo.cli.journal import RunJournal
 from milo.cli.live import LiveSession, Plan
 from milo.cli.operator import Operator
@@ -57,10 +59,25 @@ async def _run_on(app: App, venue: OpenVenue, plans: Sequence[Plan], started_s: 
     await journal.start(
         venue=venue.name, header_json=_header(venue, plans), now_ms=venue.clock.now_ms()
     )
-    session = LiveSession(app, venue, plans, run_id=run_id, journal=journal, operator=operator)
+    symbols = [plan.symbol for plan in plans]
+    async with guarding(app, venue, symbols, run_id=run_id, operator=operator) as guard:
+        session = LiveSession(
+            app, venue, plans, run_id=run_id, journal=journal, operator=operator, guard=guard
+        )
+        content = await _run_session(app, session, journal, started_s)
+    for line in closing_lines(content):
+        operator.say(line)
+    # A single evaluation that failed is a failed command; a loop goes on after failures.
+    return app.arguments.loop is not None or content["script_errors"] == 0
+
+
+async def _run_session(
+    app: App, session: LiveSession, journal: RunJournal, started_s: float
+) -> dict[str, Any]:
+    """Run the session to its end, whatever that is; return its summary."""
     await session.prepare()
     try:
-        async with _chart(app, session, operator):
+        async with _chart(app, session, session.operator):
             await session.run()
     finally:
         content = summary(
@@ -71,11 +88,8 @@ async def _run_on(app: App, venue: OpenVenue, plans: Sequence[Plan], started_s: 
         )
         if app.config.json is not None:
             write_summary(app.config.json, content)
-        await asyncio.shield(journal.end(venue.clock.now_ms()))
-    for line in closing_lines(content):
-        operator.say(line)
-    # A single evaluation that failed is a failed command; a loop goes on after failures.
-    return app.arguments.loop is not None or content["script_errors"] == 0
+        await asyncio.shield(journal.end(session.venue.clock.now_ms()))
+    return content
 
 
 def _check_arguments(app: App) -> None:

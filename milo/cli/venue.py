@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,7 +20,7 @@ from milo.ops.exchange_process import LINGER_S, EmbeddedExchange, attach, launch
 from milo.ops.folder_lock import FolderLock
 from milo.ports import Signer
 from milo.store import klines
-from milo.wire.dialects import BINANCE, VENUES, Dialect
+from milo.wire.dialects import BINANCE, VENUES, Dialect, Venue
 from milo.wire.sign import HmacSigner
 
 
@@ -32,6 +32,7 @@ class OpenVenue:
     title: str
     folder: Path
     dialect: Dialect
+    rest_url: str
     ws_url: str
     clock: VenueClock
     client: Client
@@ -40,6 +41,8 @@ class OpenVenue:
     """None on a venue outside."""
     has_keys: bool
     is_real: bool
+    password: str | None = field(default=None, repr=False)
+    """The key file's, for the guard that this process starts."""
 
     @property
     def is_stepped(self) -> bool:
@@ -105,6 +108,7 @@ async def _open_sim(app: App, purpose: Purpose, stack: AsyncExitStack) -> OpenVe
         title=address.title,
         folder=folder,
         dialect=BINANCE,
+        rest_url=address.rest_url,
         ws_url=address.ws_url,
         clock=clock,
         client=client,
@@ -214,14 +218,10 @@ def _existing(path: Path, flag: str) -> Path:
 async def _open_outside(app: App, purpose: Purpose, stack: AsyncExitStack) -> OpenVenue:
     config = app.config
     _refuse_sim_settings(config)
-    known = VENUES.get(config.exchange)
-    if known is not None:
-        name, title, rest_url, ws_url = known.name, known.title, known.rest_url, known.ws_url
-        dialect, is_real = known.dialect, known.is_real
-    else:
-        name, rest_url, ws_url = _parse_url(config.exchange)
-        title, dialect, is_real = f"exchange at {rest_url}", BINANCE, True
-    signer = await asyncio.to_thread(_signer, app, name, is_needed=purpose.needs_keys)
+    known = venue_of(config.exchange)
+    name, title, dialect, is_real = known.name, known.title, known.dialect, known.is_real
+    rest_url, ws_url = known.rest_url, known.ws_url
+    signer, password = await asyncio.to_thread(unlocked, app, name, is_needed=purpose.needs_keys)
     folder = (config.data_dir / name).resolve()
     _make_folder(folder)
     if purpose.is_run:
@@ -237,6 +237,7 @@ async def _open_outside(app: App, purpose: Purpose, stack: AsyncExitStack) -> Op
         title=title,
         folder=folder,
         dialect=dialect,
+        rest_url=rest_url,
         ws_url=ws_url,
         clock=clock,
         client=client,
@@ -244,6 +245,18 @@ async def _open_outside(app: App, purpose: Purpose, stack: AsyncExitStack) -> Op
         exchange=None,
         has_keys=signer is not None,
         is_real=is_real,
+        password=password,
+    )
+
+
+def venue_of(text: str) -> Venue:
+    """Return the venue outside that a setting names; ConfigError if unknown."""
+    if text in VENUES:
+        return VENUES[text]
+    name, rest_url, ws_url = _parse_url(text)
+    title = f"exchange at {rest_url}"
+    return Venue(
+        name=name, title=title, rest_url=rest_url, ws_url=ws_url, dialect=BINANCE, is_real=True
     )
 
 
@@ -284,9 +297,10 @@ def keys_path(config: Config) -> Path:
     return seeds if seeds.is_file() and not own.is_file() else own
 
 
-def _signer(app: App, venue: str, *, is_needed: bool) -> Signer | None:
+def unlocked(app: App, venue: str, *, is_needed: bool) -> tuple[Signer | None, str | None]:
+    """Return the venue's signer and the key file's password; asks for it where nobody gave it."""
     if not is_needed:
-        return None
+        return None, None
     path = keys_path(app.config)
     keys = app.make.keys(path)
     if not keys.exists():
@@ -300,7 +314,7 @@ def _signer(app: App, venue: str, *, is_needed: bool) -> Signer | None:
         app.console.warn(told)
     if password is None:
         password = app.console.ask_secret(f"Password of {path}: ")
-    return keys.signer(venue, password)
+    return keys.signer(venue, password), password
 
 
 def _make_folder(folder: Path) -> None:

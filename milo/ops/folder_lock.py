@@ -1,4 +1,4 @@
-"""One engine a venue: a lock that the operating system lets go of when its holder dies."""
+"""One engine, and one guard, a venue: locks that the system lets go of when their holder dies."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from types import TracebackType
 from milo.errors import ConfigError
 
 LOCK_FILE = "engine.lock"
+GUARD_LOCK = "guard.lock"
+_HOLDERS = {LOCK_FILE: "another Milo trades on", GUARD_LOCK: "another guard watches"}
 
 
 class FolderLock:
     """A context manager that holds the folder's lock; ConfigError names the present holder."""
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / LOCK_FILE
+    def __init__(self, folder: Path, name: str = LOCK_FILE) -> None:
+        self._path = folder / name
         self._file: int | None = None
 
     def __enter__(self) -> FolderLock:
@@ -31,7 +33,7 @@ class FolderLock:
             holder = os.read(file, 32).decode("ascii", "replace").strip()
             os.close(file)
             raise ConfigError(
-                f"another Milo trades on {self._path.parent} (process {holder}); end it first"
+                f"{_HOLDERS[self._path.name]} {self._path.parent} (process {holder}); end it first"
             ) from None
         os.ftruncate(file, 0)
         os.write(file, str(os.getpid()).encode())
@@ -47,3 +49,20 @@ class FolderLock:
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+
+def holder_of(folder: Path, name: str) -> int | None:
+    """Return the process that holds the lock; None where nobody does."""
+    try:
+        file = os.open(folder / name, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        text = os.read(file, 32).decode("ascii", "replace").strip()
+        return int(text) if text.isdecimal() else None
+    else:
+        return None
+    finally:
+        os.close(file)

@@ -109,6 +109,24 @@ JOURNAL = Schema(
     ),
 )
 
+GUARD = Schema(
+    title="guard",
+    application_id=0x4D694C67,  # "MiLg"
+    steps=(
+        (
+            # What must be protected, so that the guard's own death forgets nothing; and how many
+            # orders of each kind were sent for it: their names are not used again.
+            """CREATE TABLE plans (
+                name TEXT NOT NULL PRIMARY KEY,
+                run_id TEXT NOT NULL,
+                body TEXT NOT NULL,
+                stops INTEGER NOT NULL DEFAULT 0,
+                closes INTEGER NOT NULL DEFAULT 0
+            ) WITHOUT ROWID""",
+        ),
+    ),
+)
+
 
 def check_schema(conn: sqlite3.Connection, schema: Schema, name: str) -> int:
     """Return the version of the file behind `conn`; 0 for a new, empty one. Nothing is written.

@@ -222,6 +222,10 @@ class RateBudget:
         self._paused_until_s = max(self._paused_until_s, now_s + wait_s)
         return self._paused_until_s - now_s
 
+    def pause_left_s(self, now_s: float) -> float:
+        """Return what is left of a pause that the venue asked for; 0.0 without one."""
+        return max(0.0, self._paused_until_s - now_s)
+
     def pause_orders(self, *, now_s: float, wait_s: float) -> None:
         """Hold normal orders after -1015; requests that place nothing go on."""
         self._orders_paused_until_s = max(self._orders_paused_until_s, now_s + wait_s)

@@ -1,0 +1,78 @@
+"""A session's guard: whether it needs one, and the link to it while the session runs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Sequence
+
+from milo.cli.context import App
+from milo.cli.operator import Operator
+from milo.cli.venue import OpenVenue
+from milo.config import flag_of, shown_value
+from milo.guard.link import GuardLink
+from milo.ops.guard_process import GuardKeeper
+
+_PASSED_ON = ("exchange", "seed", "keys_file", "market", "funding")
+
+
+@contextlib.asynccontextmanager
+async def guarding(
+    app: App, venue: OpenVenue, symbols: Sequence[str], *, run_id: str, operator: Operator
+) -> AsyncIterator[GuardLink | None]:
+    """Connect with the venue's guard, started where none runs; None where none is needed."""
+    if not _can_order(app, venue):
+        yield None
+        return
+    if app.config.no_guard:
+        operator.problem("no guard (--no-guard): nobody watches the stops if this process dies")
+        yield None
+        return
+    client = venue.client
+    link = GuardLink(
+        GuardKeeper(
+            venue.folder,
+            _arguments(app, symbols),
+            venue=venue.rest_url,
+            password=venue.password,
+        ),
+        run_id=run_id,
+        pid=os.getpid(),
+        symbols=tuple(symbols),
+        pause_left_s=lambda: client.pause_left_s,
+        on_problem=operator.problem,
+    )
+    await link.open()
+    operator.say(f"guard: process {link.pid}")
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(link.run(), name="guard link")
+        try:
+            yield link
+        finally:
+            await asyncio.shield(link.bye(ends_guard=True))
+            running.cancel()
+
+
+def _can_order(app: App, venue: OpenVenue) -> bool:
+    is_looping = app.arguments.loop is not None
+    return is_looping and not venue.is_stepped and (app.config.live or not venue.is_real)
+
+
+def _arguments(app: App, symbols: Sequence[str]) -> list[str]:
+    """Return the settings by which the guard finds the same venue."""
+    config = app.config
+    arguments = ["--data-dir", str(config.data_dir.resolve())]
+    for name in _PASSED_ON:
+        value = getattr(config, name)
+        if value is not None:
+            arguments += ["--" + flag_of(name), shown_value(name, value)]
+    if config.market is not None:
+        # Whose candles a file holds may stand in the script alone.
+        own = config.symbol if config.origins["symbol"] != "default" else symbols[0]
+        arguments += ["--symbol", own]
+    if config.live:
+        arguments.append("--live")
+    if config.verbose:
+        arguments.append("--verbose")
+    return arguments
