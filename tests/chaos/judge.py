@@ -30,6 +30,8 @@ LIMIT_MS = 3_000.0
 LEFTOVER_MS = 5_000.0
 GRACE_MS = 50.0
 """What was under way when a pause was asked for."""
+ARRIVAL_MS = 6_000.0
+"""A process sends its first request this long after its start at the latest."""
 EVIDENCE_LINES = 40
 
 EXPOSED = "exposed_ms"
@@ -76,9 +78,10 @@ class Exposure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
-    """A process of ours that was started: it cannot know of a pause from before."""
+    """A process of ours that was started."""
 
     t: float
+    """Wall ms since the epoch."""
     who: str
 
 
@@ -267,17 +270,16 @@ def _twice(text: str, orders: dict[object, Line]) -> Finding:
 def _judge_pauses(lines: Sequence[Line], started: Sequence[Started], verdict: Verdict) -> None:
     """Find requests that do not protect and came while the exchange had asked for a pause."""
     pauses: list[Line] = []
-    refusals_ms: list[float] = []
+    newcomers = _Newcomers(started)
     for line in lines:
+        newcomers.take(line)
         if line["kind"] == "pause":
             pauses.append(line)
-        elif line["kind"] == "answer" and line.get("status") in (418, 429):
-            refusals_ms.append(line["t"])
         elif line["kind"] == "request" and not is_true(line.get("protective")):
             pause = _pause_at(pauses, line["t"])
             if pause is None:
                 continue
-            if _is_from_newcomer(line["t"], pause["t"], started, refusals_ms):
+            if newcomers.are_untold:
                 verdict.requests_of_newcomers += 1
                 continue
             text = (
@@ -297,15 +299,30 @@ def _pause_at(pauses: Sequence[Line], t: float) -> Line | None:
     return None
 
 
-def _is_from_newcomer(
-    t: float, pause_ms: float, started: Sequence[Started], refusals_ms: Sequence[float]
-) -> bool:
-    """Whether a process started since the pause was asked for may have sent it, untold."""
-    return any(
-        pause_ms - GRACE_MS < one.t <= t
-        and not any(one.t < told_ms < t - GRACE_MS for told_ms in refusals_ms)
-        for one in started
-    )
+class _Newcomers:
+    """Processes that have just come to the exchange and were not refused yet.
+
+    They cannot know of a pause. One is known by the first request of any client of ours, for the
+    exchange's time, soon after a process was started.
+    """
+
+    def __init__(self, started: Sequence[Started]) -> None:
+        self._started = started
+        self._told_ms: float | None = 0.0
+        """When the newest one was refused; None: not yet."""
+        self._now_ms = 0.0
+
+    def take(self, line: Line) -> None:
+        self._now_ms = line["t"]
+        if line["kind"] == "request" and line["path"].endswith("/time"):
+            if any(0 <= line["t"] - one.t <= ARRIVAL_MS for one in self._started):
+                self._told_ms = None
+        elif line["kind"] == "answer" and line.get("status") in (418, 429):
+            self._told_ms = line["t"] if self._told_ms is None else self._told_ms
+
+    @property
+    def are_untold(self) -> bool:
+        return self._told_ms is None or self._now_ms <= self._told_ms + GRACE_MS
 
 
 def _count(lines: Sequence[Line], verdict: Verdict) -> None:

@@ -13,8 +13,6 @@ from tests.chaos.judge import BOOKS, Finding, Started, Verdict, judge
 from tests.chaos.ledger import Line, read_lines
 from tests.chaos.processes import read_json
 
-GUARD_NOTICED_LATE_MS = 1_500.0
-"""The diary tells of a guard when its address is found: a moment after its first request."""
 ENGINES = ("engine-started", "recovery-started")
 _FILES = {"ledger.jsonl": "jsonl", "processes.jsonl": "processes.jsonl", "plan.json": "plan.json",
           "result.json": "result.json"}  # fmt: skip
@@ -38,14 +36,15 @@ def judge_run(
 
 
 def started_processes(diary: Sequence[dict[str, Any]]) -> list[Started]:
-    """Return the starts of engines and guards that a run's diary tells."""
-    found = []
-    for line in diary:
-        if line["kind"] in ENGINES:
-            found.append(Started(t=line["t"], who=line["kind"]))
-        elif line["kind"] == "guard-started":
-            found.append(Started(t=line["t"] - GUARD_NOTICED_LATE_MS, who=line["kind"]))
-    return found
+    """Return the starts of engines and guards that a run's diary tells.
+
+    An engine starts a guard where it finds none, and again once the old one was killed.
+    """
+    return [
+        Started(t=line["t"], who=line["kind"])
+        for line in diary
+        if line["kind"] in ENGINES or (line["kind"] == "kill" and line["who"] == "guard")
+    ]
 
 
 def keep(run_folder: Path, out: Path, number: int) -> None:

@@ -362,17 +362,27 @@ def test_what_was_under_way_protects_or_comes_after_the_pause_is_good(book: Book
     assert broken(book.end(4_000)) == {}
 
 
-def test_a_process_started_in_a_pause_is_told_by_its_first_refusal(book: Book) -> None:
+def test_a_newcomer_is_told_of_a_pause_by_its_first_refusal(book: Book) -> None:
     paused(book)
-    n = book.request(1_500, "GET", "balance")
+    n = book.request(1_500, "GET", "time")
     book.answer(1_510, n, 429)
     book.request(1_900, "GET", "balance")
     book.add(4_000, "end")
 
-    verdict = judge(book.lines, [Started(t=1_400, who="engine")])
+    verdict = judge(book.lines, [Started(t=400, who="engine")])
 
     assert broken(verdict) == {DURING_PAUSE: 1}
     assert verdict.requests_of_newcomers == 1
+
+
+def test_who_asks_for_the_time_long_after_a_start_is_no_newcomer(book: Book) -> None:
+    paused(book)
+    book.request(1_500, "GET", "time")
+    book.add(4_000, "end")
+
+    verdict = judge(book.lines, [Started(t=-9_000, who="engine"), Started(t=2_000, who="guard")])
+
+    assert broken(verdict) == {DURING_PAUSE: 1}
 
 
 # --- the books --------------------------------------------------------------------------------
