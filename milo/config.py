@@ -36,6 +36,12 @@ def _text(raw: str) -> str:
     return raw
 
 
+def _named(raw: str) -> str:
+    if not raw.strip():
+        raise ValueError("a name is needed")
+    return raw.strip()
+
+
 def _path(raw: str) -> Path:
     if not raw or "\0" in raw:
         raise ValueError("a path is needed")
@@ -187,6 +193,15 @@ class Config:
     )
     brackets: Path | None = _setting(
         None, _path, "recorded leverage brackets for the embedded exchange", metavar="FILE"
+    )
+    faults: str | None = _setting(
+        None, _named, "what goes wrong on the embedded exchange", metavar="PROFILE|FILE"
+    )
+    fault_seed: int = _setting(
+        1, _whole(0, 2**31 - 1), "which faults a profile of --faults means", metavar="N"
+    )
+    ledger: Path | None = _setting(
+        None, _path, "where the embedded exchange writes down what happened", metavar="FILE"
     )
     port: int | None = _setting(
         None, _whole(0, 65535), "port of the chart (8080), or of --serve-exchange", metavar="P"

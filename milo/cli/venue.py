@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from milo.cli.context import App, Client, Store
@@ -123,7 +124,7 @@ async def _sim_exchange(config: Config, purpose: Purpose, folder: Path) -> Embed
     running = await attach(folder)
     if running is None:
         return await launch(folder, exchange_arguments(config, purpose))
-    misfit = _misfit(config, purpose, running)
+    misfit = _misfit(config, purpose, running) or _fault_misfit(config, await running.status())
     if misfit is None:
         return running
     if purpose.is_run and (await running.status())["lingers"]:
@@ -143,6 +144,23 @@ def _misfit(config: Config, purpose: Purpose, running: EmbeddedExchange) -> str 
     if purpose.is_run and config.market is not None and not config.resume:
         return "is in use, and this run starts afresh"
     return None
+
+
+def _fault_misfit(config: Config, status: Mapping[str, Any]) -> str | None:
+    """Return why a running exchange fails in another way than is asked for; None where it does."""
+    if config.faults is not None:
+        asked = (_faults_text(config.faults), config.fault_seed)
+        if asked != (status["faults"], status["fault_seed"]):
+            return f"already runs with {status['faults'] or 'no'} faults"
+    if config.ledger is not None and str(config.ledger.resolve()) != status["ledger"]:
+        return f"already writes {status['ledger'] or 'no ledger'}"
+    return None
+
+
+def _faults_text(faults: str) -> str:
+    """Return the profile's name, or the whole path of the file."""
+    file = Path(faults)
+    return str(file.resolve()) if file.is_file() else faults
 
 
 def _speed_text(speed: str) -> str:
@@ -172,7 +190,20 @@ def exchange_arguments(config: Config, purpose: Purpose) -> list[str]:
         if config.market is None:
             raise ConfigError("--start belongs to --market FILE")
         arguments += ["--start", str(config.start)]
-    return arguments
+    return arguments + _fault_arguments(config, speed)
+
+
+def _fault_arguments(config: Config, speed: float) -> list[str]:
+    """Return what the exchange is told of faults and the ledger. Raises ConfigError."""
+    arguments: list[str] = []
+    if config.ledger is not None:
+        arguments += ["--ledger", str(config.ledger.resolve())]
+    if config.faults is None:
+        return arguments
+    if speed == STEPPED:
+        raise ConfigError("--faults needs a clock that runs: add --speed X (not max)")
+    arguments += ["--faults", _faults_text(config.faults), "--fault-seed", str(config.fault_seed)]
+    return [*arguments, "--restart-on-fault"]
 
 
 def market_symbol(config: Config, in_script: str | None) -> str:
@@ -261,7 +292,8 @@ def venue_of(text: str) -> Venue:
 
 
 def _refuse_sim_settings(config: Config) -> None:
-    for name in ("market", "speed", "start", "funding", "exchange_info", "brackets"):
+    names = ("market", "speed", "start", "funding", "exchange_info", "brackets", "faults", "ledger")
+    for name in names:
         if getattr(config, name) is not None:
             flag = "--" + name.replace("_", "-")
             raise ConfigError(f"{flag} belongs to the embedded exchange (--exchange sim)")

@@ -17,7 +17,7 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         """Open the file, and make it where it is not there. Raises StoreError."""
-        self._path = path
+        self.path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("a+b")
@@ -45,4 +45,4 @@ class Ledger:
         self._file.close()
 
     def _failed(self, error: OSError) -> StoreError:
-        return StoreError(f"the ledger {self._path} cannot be written: {error.strerror}")
+        return StoreError(f"the ledger {self.path} cannot be written: {error.strerror}")

@@ -117,6 +117,8 @@ def plan_of(settings: Settings) -> Plan | None:
         schedule=schedule,
         ledger=ledger,
         is_fresh=settings.is_fresh,
+        faults=settings.faults,
+        fault_seed=settings.fault_seed,
     )
 
 

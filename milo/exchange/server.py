@@ -75,6 +75,7 @@ class ExchangeServer:
         self._failure: BaseException | None = None
         self._sockets: set[web.WebSocketResponse] = set()
         self._stream_requests: dict[Connection, web.Request] = {}
+        self._plan = plan
         self.troubles = None if plan is None else Troubles(plan, self.player, self._hub, pace)
         if self.troubles is not None:
             self.troubles.drop_streams = self._drop_streams
@@ -237,9 +238,13 @@ class ExchangeServer:
         return guarded
 
     async def _status(self, request: web.Request) -> web.StreamResponse:
-        feed = self.venue.feed
+        feed, plan = self.venue.feed, self._plan
+        ledger = None if plan is None or plan.ledger is None else str(plan.ledger.path)
         return web.json_response(
             {
+                "faults": None if plan is None else plan.faults,
+                "fault_seed": None if plan is None else plan.fault_seed,
+                "ledger": ledger,
                 "clock": self.venue.now_ms,
                 "speed": self.pace.shown_speed,
                 "identity": feed.identity,

@@ -35,8 +35,8 @@ def supervise(state_dir: Path, arguments: Sequence[str]) -> int:
         exit_code = runner.run(first)
         while exit_code == RESTART_EXIT_CODE and not runner.wait(down_ms_of(state_dir) / 1000):
             exit_code = runner.run(_again(first, _port_of(state_dir)))
-    if exit_code == RESTART_EXIT_CODE:  # told to end while the exchange was down
-        remove_address(state_dir)
+    if exit_code in (RESTART_EXIT_CODE, -signal.SIGTERM) and runner.is_told_to_end:
+        remove_address(state_dir)  # it was down, or had hardly begun: nobody else does it
         return 0
     return exit_code
 
@@ -46,23 +46,27 @@ class _Runner:
 
     def __init__(self) -> None:
         self._child: subprocess.Popen[bytes] | None = None
-        self._is_told_to_end = threading.Event()
+        self._end = threading.Event()
+
+    @property
+    def is_told_to_end(self) -> bool:
+        return self._end.is_set()
 
     def run(self, arguments: Sequence[str]) -> int:
         """Start an exchange and wait for its end."""
         command = [sys.executable, "-m", "milo.exchange", *arguments]
         self._child = subprocess.Popen(command)  # noqa: S603 - our own command line
-        if self._is_told_to_end.is_set():
+        if self.is_told_to_end:
             self.pass_on()
         return self._child.wait()
 
     def wait(self, seconds: float) -> bool:
         """Wait while the exchange is down; return whether we were told to end meanwhile."""
-        return self._is_told_to_end.wait(seconds)
+        return self._end.wait(seconds)
 
     def end(self) -> None:
         """End the exchange, and start no other."""
-        self._is_told_to_end.set()
+        self._end.set()
         self.pass_on()
 
     def pass_on(self) -> None:

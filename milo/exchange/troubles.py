@@ -57,6 +57,9 @@ class Plan:
     ledger: Ledger | None = None
     is_fresh: bool = False
     """True where the schedule begins anew whatever was before."""
+    faults: str | None = None
+    """What was asked for, as clients are told: profile or file."""
+    fault_seed: int = 1
 
 
 @dataclass(slots=True, kw_only=True)
