@@ -172,16 +172,22 @@ class GuardLink:
 
     async def run(self) -> None:
         """Keep the lease until `bye`; replace a guard that is lost."""
-        while not self._is_leaving:
-            try:
-                if self._talk is not None:
-                    await self._converse(self._talk)
-            except* _Lost as group:
-                self._mourn(group.exceptions[0])
+        try:
+            while not self._is_leaving:
+                await self._run_once()
+        finally:
             self._hang_up()
-            if not self._is_leaving:
-                await self._replace()
-                self.on_takeover()
+
+    async def _run_once(self) -> None:
+        try:
+            if self._talk is not None:
+                await self._converse(self._talk)
+        except* _Lost as group:
+            self._mourn(group.exceptions[0])
+        self._hang_up()
+        if not self._is_leaving:
+            await self._replace()
+            self.on_takeover()
 
     def _mourn(self, why: BaseException) -> None:
         if not self._is_leaving:
