@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: venv dev browser demo test lint types check format docs bench-latency clean
+.PHONY: venv dev browser demo test chaos lint types check format docs bench-latency clean
 
 venv: $(VENV)/.installed
 
@@ -36,6 +36,15 @@ demo: venv
 
 test: dev
 	@$(BIN)/python -m pytest
+
+# Faults and kill -9 on engine, guard and exchange; prints what was promised and what was measured.
+# OUT=DIR keeps the exchange's ledgers, RECORD=FILE writes the page.
+RUNS ?= 200
+SEED ?= 1
+JOBS ?= 1
+chaos: dev
+	@$(BIN)/python -m tests.chaos --runs $(RUNS) --seed $(SEED) --jobs $(JOBS) \
+		$(if $(OUT),--out $(OUT)) $(if $(RECORD),--record $(RECORD))
 
 lint: dev
 	@$(BIN)/ruff check .
