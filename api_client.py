@@ -14,6 +14,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self, TypeVar
 
@@ -50,6 +51,7 @@ from milo.model import (
     PositionReport,
     SymbolConfig,
 )
+from milo.ops.shared_pause import SharedPause
 from milo.ports import Signer
 from milo.wire import account, income, market, orders
 from milo.wire.answers import Answer, error_in, is_order_limit
@@ -90,7 +92,9 @@ class ApiClient:
         signer: Signer | None,
         timeout_s: float = 10.0,
         limits: Iterable[Limit] = DEFAULT_LIMITS,
+        pause_folder: Path | None = None,
     ) -> None:
+        """`pause_folder`: where processes on this venue tell one another of pauses."""
         self._dialect = dialect
         self._base = rest_url.rstrip("/")
         self._place = place_of(self._base, schemes=("http", "https"))
@@ -98,6 +102,7 @@ class ApiClient:
         self._signer = signer
         self._timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=timeout_s / 2)
         self._budget = RateBudget(limits)
+        self._shared_pause = None if pause_folder is None else SharedPause(pause_folder)
         self._slots = _Slots(MAX_AT_ONCE)
         self._in_flight = 0
         self._session: aiohttp.ClientSession | None = None
@@ -145,7 +150,7 @@ class ApiClient:
     @property
     def pause_left_s(self) -> float:
         """What is left of a pause that the venue asked for, in wall seconds; 0.0 without one."""
-        return self._budget.pause_left_s(monotonic_s())
+        return max(self._budget.pause_left_s(monotonic_s()), self._shared_wait_s(Lane.NORMAL))
 
     @property
     def dialect(self) -> Dialect:
@@ -383,7 +388,9 @@ class ApiClient:
         while True:
             await self._slots.acquire(request.lane)
             now_s = monotonic_s()
-            wait_s = self._budget.take(request.cost, request.lane, now_s)
+            wait_s = self._shared_wait_s(request.lane)
+            if wait_s == 0.0:
+                wait_s = self._budget.take(request.cost, request.lane, now_s)
             if wait_s == 0.0:
                 return
             self._slots.release()
@@ -394,6 +401,12 @@ class ApiClient:
                 )
             logger.info("request_waits request=%r wait_s=%.1f", request.title, wait_s)
             await asyncio.sleep(wait_s)
+
+    def _shared_wait_s(self, lane: Lane) -> float:
+        """Return what is left of a pause that another process of ours was told."""
+        if self._shared_pause is None or lane is Lane.PROTECTIVE:
+            return 0.0
+        return self._shared_pause.left_s()
 
     async def _exchange(self, request: Request[T]) -> Answer:
         """Send the request over HTTP; Busy where nothing went out, OutcomeUnknown after that."""
@@ -480,6 +493,8 @@ class ApiClient:
             is_ban = error.http_status == 418
             pause_s = self._budget.pause(now_s=now_s, wait_s=asked_s, is_ban=is_ban)
             error.retry_after_ms = int(pause_s * 1000)
+            if self._shared_pause is not None:
+                self._shared_pause.extend(pause_s)
             logger.warning(
                 "requests_paused pause_s=%.1f status=%d code=%d",
                 pause_s, error.http_status, error.code,

@@ -15,12 +15,12 @@ Fault = dict[str, Any]
 
 FAULTS_BEGIN_MS = 1_400
 """By then the engine has started and sends its first entries."""
-FAULTS_END_MS = 8_000
-RUN_MS = 11_000
+FAULTS_END_MS = 7_500
+RUN_MS = 10_500
 """When the engine is ended in order: the last three seconds are without faults."""
 FEWEST_FAULTS, MOST_FAULTS = 7, 12
 FIRST_KILL_MS = 2_000
-LAST_KILL_MS = 7_600
+LAST_KILL_MS = 7_100
 
 STEPS = (
     "signal-journaled", "guard-told", "settings-made", "entry-before-send", "entry-sent",
