@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: venv dev browser demo test lint types check format clean
+.PHONY: venv dev browser demo test chaos lint types check format docs bench-latency clean
 
 venv: $(VENV)/.installed
 
@@ -37,6 +37,15 @@ demo: venv
 test: dev
 	@$(BIN)/python -m pytest
 
+# Faults and kill -9 on engine, guard and exchange; prints what was promised and what was measured.
+# OUT=DIR keeps the exchange's ledgers, RECORD=FILE writes the page.
+RUNS ?= 200
+SEED ?= 1
+JOBS ?= 1
+chaos: dev
+	@$(BIN)/python -m tests.chaos --runs $(RUNS) --seed $(SEED) --jobs $(JOBS) \
+		$(if $(OUT),--out $(OUT)) $(if $(RECORD),--record $(RECORD))
+
 lint: dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -49,6 +58,15 @@ check: lint types test
 format: dev
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+# Writes what is made from the code into the docs; a test fails where this was forgotten.
+docs: venv
+	@$(BIN)/python -c 'from pathlib import Path; from milo.orders.diagram import rewritten; \
+		page = Path("docs/orders.md"); page.write_text(rewritten(page.read_text()))'
+
+# The time from a candle's close to the entry on the wire, over RUNS entries; fails where it is too long.
+bench-latency: venv
+	@$(BIN)/python -m benchmarks.latency --runs $(or $(RUNS),1000)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache

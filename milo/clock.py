@@ -15,6 +15,11 @@ def wall_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+def wall_fine_ms() -> float:
+    """Return the computer's wall time in ms UTC with a fraction, for records of single moments."""
+    return time.time_ns() / 1_000_000
+
+
 def monotonic_s() -> float:
     """Return monotonic seconds, for durations and deadlines."""
     return time.monotonic()

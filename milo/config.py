@@ -36,6 +36,12 @@ def _text(raw: str) -> str:
     return raw
 
 
+def _named(raw: str) -> str:
+    if not raw.strip():
+        raise ValueError("a name is needed")
+    return raw.strip()
+
+
 def _path(raw: str) -> Path:
     if not raw or "\0" in raw:
         raise ValueError("a path is needed")
@@ -88,6 +94,16 @@ def _amount(raw: str) -> Decimal:
         raise ValueError("an amount of money is needed, such as 10000") from None
     if not value.is_finite() or value <= 0 or value > Decimal(10) ** 12:
         raise ValueError("must be above 0 and at most 1,000,000,000,000")
+    return value
+
+
+def _percent(raw: str) -> Decimal:
+    try:
+        value = Decimal(raw.strip().removesuffix("%"))
+    except InvalidOperation:
+        raise ValueError("a percentage is needed, such as 20") from None
+    if not value.is_finite() or not 0 <= value <= 100:
+        raise ValueError("must be from 0 to 100")
     return value
 
 
@@ -188,11 +204,29 @@ class Config:
     brackets: Path | None = _setting(
         None, _path, "recorded leverage brackets for the embedded exchange", metavar="FILE"
     )
+    faults: str | None = _setting(
+        None, _named, "what goes wrong on the embedded exchange", metavar="PROFILE|FILE"
+    )
+    fault_seed: int = _setting(
+        1, _whole(0, 2**31 - 1), "which faults a profile of --faults means", metavar="N"
+    )
+    ledger: Path | None = _setting(
+        None, _path, "where the embedded exchange writes down what happened", metavar="FILE"
+    )
     port: int | None = _setting(
         None, _whole(0, 65535), "port of the chart (8080), or of --serve-exchange", metavar="P"
     )
     no_chart: bool = _setting(False, _flag, "serve no chart page during --loop")
     no_browser: bool = _setting(False, _flag, "open no browser")
+    max_daily_loss: Decimal = _setting(
+        Decimal(20),
+        _percent,
+        "per cent of a UTC day's first balance after whose loss nothing is opened; 0: no limit",
+        metavar="PERCENT",
+    )
+    max_positions: int = _setting(
+        20, _whole(0, 1000), "open at most so many positions at once; 0: no limit", metavar="N"
+    )
     live: bool = _setting(False, _flag, "allow real orders on a real venue", is_flag_only=True)
     yes_live: bool = _setting(
         False, _flag, "answer the typed confirmation of --live", is_flag_only=True

@@ -35,9 +35,9 @@ ROOMS = (
 EXCHANGE_ROOM = frozenset(
     f"milo.exchange.{name}"
     for name in (
-        "__main__", "connections", "free_running", "market", "market_file", "pace", "playing",
-        "process", "recorded_file", "replay", "server", "state_db",
-        "state_dir", "stepping", "streams",
+        "__main__", "connections", "fault_progress", "free_running", "ledger", "market",
+        "market_file", "pace", "playing", "process", "recorded_file", "replay", "server",
+        "state_db", "state_dir", "stepping", "streams", "supervisor", "troubles",
     )
 )  # fmt: skip
 PURE_LIBRARIES = frozenset({"numpy", "talib", "msgspec", "RestrictedPython"})

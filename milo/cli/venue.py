@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from milo.cli.context import App, Client, Store
@@ -39,7 +40,9 @@ class OpenVenue:
     store: Store
     exchange: EmbeddedExchange | None
     """None on a venue outside."""
-    has_keys: bool
+    account: str
+    """Names the account: what an earlier run knew of it may be taken up."""
+    signer: Signer | None
     is_real: bool
     password: str | None = field(default=None, repr=False)
     """The key file's, for the guard that this process starts."""
@@ -114,7 +117,8 @@ async def _open_sim(app: App, purpose: Purpose, stack: AsyncExitStack) -> OpenVe
         client=client,
         store=store,
         exchange=exchange,
-        has_keys=True,
+        account=address.account,
+        signer=signer,
         is_real=False,
     )
 
@@ -123,7 +127,7 @@ async def _sim_exchange(config: Config, purpose: Purpose, folder: Path) -> Embed
     running = await attach(folder)
     if running is None:
         return await launch(folder, exchange_arguments(config, purpose))
-    misfit = _misfit(config, purpose, running)
+    misfit = _misfit(config, purpose, running) or _fault_misfit(config, await running.status())
     if misfit is None:
         return running
     if purpose.is_run and (await running.status())["lingers"]:
@@ -143,6 +147,23 @@ def _misfit(config: Config, purpose: Purpose, running: EmbeddedExchange) -> str 
     if purpose.is_run and config.market is not None and not config.resume:
         return "is in use, and this run starts afresh"
     return None
+
+
+def _fault_misfit(config: Config, status: Mapping[str, Any]) -> str | None:
+    """Return why a running exchange fails in another way than is asked for; None where it does."""
+    if config.faults is not None:
+        asked = (_faults_text(config.faults), config.fault_seed)
+        if asked != (status["faults"], status["fault_seed"]):
+            return f"already runs with {status['faults'] or 'no'} faults"
+    if config.ledger is not None and str(config.ledger.resolve()) != status["ledger"]:
+        return f"already writes {status['ledger'] or 'no ledger'}"
+    return None
+
+
+def _faults_text(faults: str) -> str:
+    """Return the profile's name, or the whole path of the file."""
+    file = Path(faults)
+    return str(file.resolve()) if file.is_file() else faults
 
 
 def _speed_text(speed: str) -> str:
@@ -172,7 +193,20 @@ def exchange_arguments(config: Config, purpose: Purpose) -> list[str]:
         if config.market is None:
             raise ConfigError("--start belongs to --market FILE")
         arguments += ["--start", str(config.start)]
-    return arguments
+    return arguments + _fault_arguments(config, speed)
+
+
+def _fault_arguments(config: Config, speed: float) -> list[str]:
+    """Return what the exchange is told of faults and the ledger. Raises ConfigError."""
+    arguments: list[str] = []
+    if config.ledger is not None:
+        arguments += ["--ledger", str(config.ledger.resolve())]
+    if config.faults is None:
+        return arguments
+    if speed == STEPPED:
+        raise ConfigError("--faults needs a clock that runs: add --speed X (not max)")
+    arguments += ["--faults", _faults_text(config.faults), "--fault-seed", str(config.fault_seed)]
+    return [*arguments, "--restart-on-fault"]
 
 
 def market_symbol(config: Config, in_script: str | None) -> str:
@@ -222,7 +256,7 @@ async def _open_outside(app: App, purpose: Purpose, stack: AsyncExitStack) -> Op
     name, title, dialect, is_real = known.name, known.title, known.dialect, known.is_real
     rest_url, ws_url = known.rest_url, known.ws_url
     signer, password = await asyncio.to_thread(unlocked, app, name, is_needed=purpose.needs_keys)
-    folder = (config.data_dir / name).resolve()
+    folder = venue_folder(config)
     _make_folder(folder)
     if purpose.is_run:
         stack.enter_context(FolderLock(folder))
@@ -243,7 +277,8 @@ async def _open_outside(app: App, purpose: Purpose, stack: AsyncExitStack) -> Op
         client=client,
         store=store,
         exchange=None,
-        has_keys=signer is not None,
+        account=_account_of(signer),
+        signer=signer,
         is_real=is_real,
         password=password,
     )
@@ -260,8 +295,16 @@ def venue_of(text: str) -> Venue:
     )
 
 
+def _account_of(signer: Signer | None) -> str:
+    """Return a name of the account behind an API key that does not tell the key."""
+    if signer is None:
+        return "none"
+    return hashlib.sha256(signer.api_key.encode()).hexdigest()[:16]
+
+
 def _refuse_sim_settings(config: Config) -> None:
-    for name in ("market", "speed", "start", "funding", "exchange_info", "brackets"):
+    names = ("market", "speed", "start", "funding", "exchange_info", "brackets", "faults", "ledger")
+    for name in names:
         if getattr(config, name) is not None:
             flag = "--" + name.replace("_", "-")
             raise ConfigError(f"{flag} belongs to the embedded exchange (--exchange sim)")
@@ -277,6 +320,13 @@ def _parse_url(text: str) -> tuple[str, str, str]:
     rest_url = f"{parts.scheme}://{parts.netloc}"
     ws_url = f"{'wss' if parts.scheme == 'https' else 'ws'}://{parts.netloc}"
     return parts.netloc.replace(":", "-"), rest_url, ws_url
+
+
+def venue_folder(config: Config) -> Path:
+    """Return the folder of the configured venue, which may not be there yet; ConfigError."""
+    if config.is_sim:
+        return sim_folder(config, market_symbol(config, None))
+    return (config.data_dir / venue_name(config.exchange)).resolve()
 
 
 def venue_name(text: str) -> str:

@@ -22,6 +22,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = _parser().parse_args(argv)
     _check(arguments)
+    if arguments.restart_on_fault:
+        from milo.exchange.supervisor import supervise  # light: the child imports the rest
+
+        return supervise(arguments.state_dir, sys.argv[1:] if argv is None else argv)
     from milo.exchange.process import Settings, run  # heavy imports: not for --help
 
     settings = Settings(
@@ -40,6 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         brackets=arguments.brackets,
         linger_s=arguments.linger,
         is_wall_clock=arguments.wall_clock,
+        faults=arguments.faults,
+        fault_seed=arguments.fault_seed,
+        ledger=arguments.ledger,
+        announced_pid=arguments.announced_pid,
     )
     try:
         run(settings)
@@ -72,6 +80,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--linger", type=_seconds, metavar="SECONDS", help="end after so long without any client")
     add("--wall-clock", action="store_true",
         help="show the time of day (simulated market at speed 1)")  # fmt: skip
+    add("--faults", metavar="PROFILE|FILE", help="what goes wrong: a profile, or a schedule (JSON)")
+    add("--fault-seed", type=int, default=1, metavar="N", help="which faults of a profile")
+    add("--ledger", type=Path, metavar="FILE", help="append everything that happens, as JSON lines")
+    add("--restart-on-fault", action="store_true",
+        help="start the exchange again after a fault that ends it")  # fmt: skip
+    add("--announced-pid", type=int, help=argparse.SUPPRESS)
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="go on from the saved state (default"
                        " of the simulated market)")  # fmt: skip

@@ -6,7 +6,7 @@ A request comes in as bytes and leaves as an `Answer`; nothing here waits for an
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import unquote
 
@@ -175,7 +175,7 @@ class Api:
         if route.security is Security.SIGNED:
             params.need_integer("timestamp")
             self._doorman.check_signature(call.query, call.body)
-            self._doorman.check_time(params, call.at)
+            self._doorman.check_time(params, self._shown_time(call.at))
         if call.path in _FUNDING_PATHS:
             self._quota.charge_funding(call.at)
         if route.is_order:
@@ -183,6 +183,13 @@ class Api:
         if call.path == _LISTEN_KEY_PATH:
             return self._listen_key(call.method, call.at)
         return route.handler(self._venue, params)
+
+    def _shown_time(self, at: Instant) -> Instant:
+        """Return the time by which timestamps are judged."""
+        skew_ms = self._venue.skew_ms
+        if not skew_ms:
+            return at
+        return replace(at, now_ms=at.now_ms + skew_ms, due_ms=at.due_ms + skew_ms)
 
     def _listen_key(self, method: str, at: Instant) -> Any:
         keys, counters = self._listen_keys, self._venue.state.counters

@@ -7,7 +7,7 @@ are cut to 8 decimals, so that wallet = start + realised - fees + funding to the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from milo.exchange.account import (
     Position,
@@ -38,6 +38,26 @@ EXPIRED_REDUCE_ONLY = 4
 EXPIRED_LIQUIDATED = 5
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slicing:
+    """How market orders are cut up: pieces, wall ms between them, and whether a rest expires."""
+
+    fault_id: int
+    parts: int
+    pause_ms: int
+    is_dry: bool
+
+
+@dataclass(slots=True, kw_only=True)
+class CutOrder:
+    """A market order of which pieces are still to be filled."""
+
+    order: Order
+    slicing: Slicing
+    pieces: list[int] = field(default_factory=list)
+    """Quantities to come, e8; the last is what remains then, unless the rest expires."""
+
+
 class Clearing:
     """Carries out fills on the account; prices are told to it, notices are collected in it."""
 
@@ -49,6 +69,10 @@ class Clearing:
         self.now_ms = 0
         self.touched: set[str] = set()
         """Symbols whose orders or position changed: their levels must be looked up again."""
+        self.slicing: Slicing | None = None
+        """Set while market orders are cut up."""
+        self.cut_orders: list[CutOrder] = []
+        """Orders that were cut up, for who sees to their later pieces."""
         self._notices: list[Notice] = []
 
     def take_notices(self) -> list[Notice]:
@@ -114,7 +138,8 @@ class Clearing:
             closing = min(free, order.remaining)
             free -= closing
             if order.remaining > closing:
-                parts.append((order.remaining - closing, order.price))
+                price = order.price or self.prices[symbol]  # a market order in pieces has none
+                parts.append((order.remaining - closing, price))
         return parts
 
     def _opening_qty(self, order: Order) -> int:
@@ -195,17 +220,66 @@ class Clearing:
 
         A reduce-only order fills what there is to reduce; the rest of it expires.
         """
-        position = self.state.position(order.symbol)
-        qty = order.remaining
+        self._fill_part(order, order.remaining, price, is_maker=is_maker)
+        if order.remaining and order.is_open:
+            self.finish_order(order, OrderStatus.EXPIRED, expiry_reason=EXPIRED_REDUCE_ONLY)
+        self._tidy(self.state.position(order.symbol))
+
+    def take(self, order: Order, price: int) -> None:
+        """Fill an order that trades at once: whole, or a first piece while orders are cut up."""
+        cut_order = self._cut_up(order)
+        if cut_order is None:
+            self.fill(order, price, is_maker=False)
+            return
+        if self.fill_piece(cut_order, price):
+            self.cut_orders.append(cut_order)
+
+    def fill_piece(self, cut_order: CutOrder, price: int) -> bool:
+        """Fill the next piece at `price`; return whether more are to come.
+
+        An order that has ended meanwhile is left as it is.
+        """
+        order, pieces = cut_order.order, cut_order.pieces
+        if not order.is_open:
+            return False
+        qty = pieces.pop(0)
+        if not pieces and not cut_order.slicing.is_dry:
+            self.fill(order, price, is_maker=False)
+            return False
+        self._fill_part(order, qty, price, is_maker=False)
+        self._tidy(self.state.position(order.symbol))
+        if not pieces and order.is_open:
+            self.finish_order(order, OrderStatus.EXPIRED, expiry_reason=EXPIRED_IOC)
+        return bool(pieces) and order.is_open
+
+    def _cut_up(self, order: Order) -> CutOrder | None:
+        """Return the order in pieces of whole steps; None where it is to be filled at once."""
+        slicing = self.slicing
+        if slicing is None or order.type is not OrderType.MARKET:
+            return None
+        position, qty = self.state.position(order.symbol), order.remaining
         if order.is_reduce_only:
             qty = min(qty, max(0, -order.side.sign * position.qty))
+        step = self.rules[order.symbol].market_lot.step or 1
+        shares = slicing.parts + (1 if slicing.is_dry else 0)
+        piece = max(step, qty // shares // step * step)
+        count = min(shares, qty // piece) if piece else 0
+        if count < 2:
+            return None
+        pieces = [piece] * (count - 1)
+        if not slicing.is_dry:
+            pieces.append(qty - sum(pieces))
+        return CutOrder(order=order, slicing=slicing, pieces=pieces)
+
+    def _fill_part(self, order: Order, qty: int, price: int, *, is_maker: bool) -> None:
+        """Fill so much of the order; of a reduce-only one never more than there is to reduce."""
+        if order.is_reduce_only:
+            held = -order.side.sign * self.state.position(order.symbol).qty
+            qty = min(qty, max(0, held))
         if qty:
             rate = MAKER_FEE_E8 if is_maker else TAKER_FEE_E8
             fee = times(notional_of(price, qty), rate)
             self._execute(order, qty, price, fee=fee, is_maker=is_maker)
-        if order.remaining and order.is_open:
-            self.finish_order(order, OrderStatus.EXPIRED, expiry_reason=EXPIRED_REDUCE_ONLY)
-        self._tidy(position)
 
     def liquidate(self, symbol: str, price: int) -> None:
         """Close the position by force; `price` is where the market meets the liquidation price.

@@ -73,7 +73,7 @@ class OrderDesk:
         """Put a checked order into the book: filled at once, resting, or expired."""
         self._clearing.open_order(order)
         if _is_now(order, last):
-            self._clearing.fill(order, last, is_maker=False)
+            self._clearing.take(order, last)
         elif order.time_in_force in ("IOC", "FOK"):
             self._clearing.finish_order(order, OrderStatus.EXPIRED, expiry_reason=EXPIRED_IOC)
         return order
@@ -117,6 +117,10 @@ class AlgoDesk:
         self._clearing = clearing
         self._state = clearing.state
         self._orders = orders
+        self.is_stuck = False
+        """Set while orders whose level is met get no further than TRIGGERING."""
+        self.stuck: list[Algo] = []
+        """Orders that got stuck, for who counts them."""
 
     def place(self, request: OrderRequest) -> Algo:
         """Keep the order until its trigger; ApiRefusal where the exchange says no.
@@ -143,8 +147,10 @@ class AlgoDesk:
         return algo
 
     def cancel(self, algo_id: int | None, client_id: str | None) -> Algo:
-        """Cancel a conditional order that waits; -2011 where there is none of that id."""
+        """Cancel a conditional order that waits; -2011 without one, -4117 at its trigger."""
         algo = self._state.find_algo(algo_id, client_id)
+        if algo is not None and algo.status is OrderStatus.TRIGGERING:
+            raise refusal(-4117)
         if algo is None or not algo.is_open:
             raise refusal(-2011)
         self._clearing.move_algo(algo, OrderStatus.CANCELED)
@@ -160,6 +166,14 @@ class AlgoDesk:
         clearing = self._clearing
         algo.trigger_ms = clearing.now_ms
         clearing.move_algo(algo, OrderStatus.TRIGGERING)
+        if self.is_stuck:
+            self.stuck.append(algo)
+            return
+        self.become_order(algo, price)
+
+    def become_order(self, algo: Algo, price: int) -> None:
+        """Let a TRIGGERING order become a regular one, with the market at `price`."""
+        clearing = self._clearing
         order = self._regular_of(algo)
         if not order.qty:
             clearing.move_algo(algo, OrderStatus.EXPIRED)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from milo.clock import monotonic_s
 from milo.exchange.access import ListenKeys
+from milo.exchange.notices import Notice
 from milo.exchange.state_db import Meta, StateDb
 from milo.exchange.streams import Group, StreamHub
 from milo.exchange.user_frames import expired_frame, frames_of
@@ -23,6 +26,8 @@ class Player:
         self._hub = hub
         self._store = store
         self._listen_keys = listen_keys
+        self.on_notices: Callable[[list[Notice]], None] | None = None
+        """Told of what happened once it is stored, before the clients are."""
         self._saved_clock_ms = -1
         self._saved_s = 0.0
         self._forget_ms = 0
@@ -32,6 +37,10 @@ class Player:
         moves = self.venue.play_next(time_ms)
         if self.venue.state.changes:
             self.save()
+        if self.on_notices is not None:
+            for move in moves:
+                if move.notices:
+                    self.on_notices(move.notices)
         if time_ms >= self._forget_ms:  # what changed is stored by now
             self.venue.state.forget(time_ms)
             self._forget_ms = time_ms + DAY_MS
@@ -49,6 +58,8 @@ class Player:
         notices = self.venue.clearing.take_notices()
         if self.venue.state.changes:
             self.save()
+        if notices and self.on_notices is not None:
+            self.on_notices(notices)
         for group in self._hub.user_groups(frames_of(notices, self.venue.rules)):
             group.push()
         self.venue.follow_exposure()
@@ -78,6 +89,7 @@ class Player:
             start_ms=state.start_ms,
             counters=state.counters,
             listen_key=self._listen_keys.current,
+            account_id=state.account_id,
         )
         self._store.save(state.take_changes(), state, meta)
         self._saved_clock_ms, self._saved_s = venue.now_ms, monotonic_s()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import functools
 import logging
 import os
 import secrets
@@ -14,16 +15,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from typing import NoReturn
 
 from milo.clock import iso_utc, wall_ms
 from milo.errors import ConfigError, EngineError, StoreError
+from milo.exchange.fault_schedule import PROFILES, Schedule, profile, read_schedule
 from milo.exchange.feed import E8
+from milo.exchange.ledger import Ledger
 from milo.exchange.market import Market, Recording, open_market
 from milo.exchange.pace import Pace
 from milo.exchange.server import HOST, ExchangeServer, Limits
 from milo.exchange.state import ExchangeState
 from milo.exchange.state_db import Meta, Saved, Secrets, StateDb
 from milo.exchange.state_dir import locked, remove_address, write_address
+from milo.exchange.supervisor import RESTART_EXIT_CODE
+from milo.exchange.troubles import Plan
 from milo.exchange.venue import Venue
 
 _LOG = logging.getLogger(__name__)
@@ -49,6 +55,12 @@ class Settings:
     brackets: Path | None = None
     linger_s: float | None = None
     is_wall_clock: bool = False
+    faults: str | None = None
+    """A profile of faults, or a file with a schedule of them."""
+    fault_seed: int = 1
+    ledger: Path | None = None
+    announced_pid: int | None = None
+    """The process that people are told of, where it is not this one."""
 
     @property
     def follows_wall_clock(self) -> bool:
@@ -63,19 +75,21 @@ def run(settings: Settings) -> None:
     )
     with locked(settings.state_dir):
         market = market_of(settings)
-        with _opened(settings.state_dir) as store:
-            asyncio.run(_run(settings, market, store))
+        with _planned(settings) as plan, _opened(settings.state_dir) as store:
+            asyncio.run(_run(settings, market, store, plan))
 
 
-async def _run(settings: Settings, market: Market, store: StateDb) -> None:
-    server = build_server(settings, market, store)
+async def _run(settings: Settings, market: Market, store: StateDb, plan: Plan | None) -> None:
+    server = build_server(settings, market, store, plan)
+    if server.troubles is not None:
+        server.troubles.leave = functools.partial(_leave, store)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.stop)
     for note in market.notes:
         _LOG.info("market_note %s", note)
     try:
-        await server.serve(settings.port, lambda port: _announce(settings.state_dir, server, port))
+        await server.serve(settings.port, lambda port: _announce(settings, server, port))
     except OSError as error:
         why = "the port is in use; choose another one with --port"
         if error.errno != errno.EADDRINUSE:
@@ -87,7 +101,41 @@ async def _run(settings: Settings, market: Market, store: StateDb) -> None:
     _LOG.info("exchange_ended clock=%s", iso_utc(server.venue.now_ms))
 
 
-def build_server(settings: Settings, market: Market, store: StateDb) -> ExchangeServer:
+def plan_of(settings: Settings) -> Plan | None:
+    """Return what is to go wrong and where it is written down; None where nothing is.
+
+    Raises ConfigError for a schedule that cannot be used, StoreError for a ledger.
+    """
+    schedule = None if settings.faults is None else _schedule(settings.faults, settings.fault_seed)
+    if schedule is None and settings.ledger is None:
+        return None
+    if schedule is not None and settings.faults != "none" and not settings.speed:
+        raise ConfigError("faults happen in wall time: --faults needs --speed X, not --speed max")
+    ledger = None if settings.ledger is None else Ledger(settings.ledger)
+    return Plan(
+        state_dir=settings.state_dir,
+        schedule=schedule,
+        ledger=ledger,
+        is_fresh=settings.is_fresh,
+        faults=settings.faults,
+        fault_seed=settings.fault_seed,
+    )
+
+
+def _schedule(faults: str, seed: int) -> Schedule:
+    if faults in PROFILES:
+        return profile(faults, seed)
+    try:
+        return read_schedule(Path(faults).read_bytes(), faults)
+    except OSError as error:
+        raise ConfigError(
+            f"--faults {faults}: {error.strerror}; a file, or one of {' '.join(PROFILES)}"
+        ) from None
+
+
+def build_server(
+    settings: Settings, market: Market, store: StateDb, plan: Plan | None = None
+) -> ExchangeServer:
     """Return the exchange as it was left, or with a new account. Raises EngineError."""
     keys = _secrets(store)
     saved = _saved(settings, market, store)
@@ -96,6 +144,7 @@ def build_server(settings: Settings, market: Market, store: StateDb) -> Exchange
         state.open_account(int(settings.balance_start * E8), clock_ms)
     else:
         state, clock_ms, listen_key = saved.state, saved.meta.clock_ms, saved.meta.listen_key
+    state.account_id = state.account_id or secrets.token_hex(8)
     try:
         venue = Venue(market.feed, market.table, state, clock_ms)
     except ValueError as error:
@@ -103,8 +152,13 @@ def build_server(settings: Settings, market: Market, store: StateDb) -> Exchange
     pace = Pace(settings.speed, clock_ms)
     if settings.follows_wall_clock and wall_ms() > clock_ms:
         pace.follow_wall_clock()
-    server = ExchangeServer(venue, store, keys, pace, Limits(linger_s=settings.linger_s))
+    limits = Limits(linger_s=settings.linger_s, parent_pid=settings.announced_pid)
+    server = ExchangeServer(venue, store, keys, pace, limits, plan)
     server.listen_keys.restore(listen_key, pace.safety_ms())
+    if saved is not None and server.troubles is None:
+        venue.fill_rests()
+        venue.release_stuck()
+        server.player.settle()
     server.player.save()
     return server
 
@@ -127,6 +181,23 @@ def market_of(settings: Settings) -> Market:
         exchange_info=settings.exchange_info,
         brackets=settings.brackets,
     )
+
+
+@contextlib.contextmanager
+def _planned(settings: Settings) -> Iterator[Plan | None]:
+    plan = plan_of(settings)
+    try:
+        yield plan
+    finally:
+        if plan is not None and plan.ledger is not None:
+            plan.ledger.close()
+
+
+def _leave(store: StateDb) -> NoReturn:
+    """End this process as a crash does, but for the account: sockets get no farewell."""
+    store.close()
+    logging.shutdown()
+    os._exit(RESTART_EXIT_CODE)
 
 
 @contextlib.contextmanager
@@ -189,20 +260,21 @@ def _first_clock(settings: Settings, market: Market) -> int:
     return market.feed.default_start_ms
 
 
-def _announce(state_dir: Path, server: ExchangeServer, port: int) -> None:
+def _announce(settings: Settings, server: ExchangeServer, port: int) -> None:
     """Tell clients and people where the exchange is."""
     rest_url, ws_url = f"http://{HOST}:{port}", f"ws://{HOST}:{port}"
     feed, keys, speed = server.venue.feed, server.secrets, server.pace.shown_speed
     write_address(
-        state_dir,
+        settings.state_dir,
         {
-            "pid": os.getpid(),
+            "pid": settings.announced_pid or os.getpid(),
             "port": port,
             "rest_url": rest_url,
             "ws_url": ws_url,
             "api_key": keys.api_key,
             "api_secret": keys.api_secret,
             "control_token": keys.control_token,
+            "account": server.venue.state.account_id,
             "identity": feed.identity,
             "title": feed.title,
             "speed": speed,

@@ -40,7 +40,7 @@ def ping(venue: Venue, params: Params) -> Json:
 
 def server_time(venue: Venue, params: Params) -> Json:
     """GET time: the exchange's clock."""
-    return {"serverTime": venue.now_ms}
+    return {"serverTime": venue.now_ms + venue.skew_ms}
 
 
 def exchange_info(venue: Venue, params: Params) -> Json:

@@ -46,6 +46,7 @@ def post_order(venue: Venue, params: Params) -> Json:
     request = read_order(params, rules)
     venue.prepare(rules.symbol)
     order = venue.orders.place(request)
+    _hide(venue, order.order_id)
     return order_reply(order, rules, is_ack=not request.wants_result)
 
 
@@ -93,8 +94,9 @@ def open_orders(venue: Venue, params: Params) -> Json:
     name = params.text("symbol")
     if name is not None:
         rules = venue.rules_for(name)
-        return [order_report(order, rules) for order in venue.state.orders_of(rules.symbol)]
-    return [order_report(o, venue.rules[o.symbol]) for o in venue.state.all_open_orders()]
+        return [order_report(o, rules) for o in _seen(venue, venue.state.orders_of(rules.symbol))]
+    found = _seen(venue, venue.state.all_open_orders())
+    return [order_report(order, venue.rules[order.symbol]) for order in found]
 
 
 def all_orders(venue: Venue, params: Params) -> Json:
@@ -103,7 +105,7 @@ def all_orders(venue: Venue, params: Params) -> Json:
     symbol = venue.rules_for(name).symbol if name is not None else None
     limit = params.limit(default=500, highest=1000)
     from_id = params.integer("orderId")
-    orders: Iterable[Order] = venue.state.orders.values()
+    orders = _seen(venue, venue.state.orders.values())
     if from_id is not None:
         found = [o for o in orders if o.order_id >= from_id and symbol in (None, o.symbol)][:limit]
     else:
@@ -139,13 +141,15 @@ def post_algo(venue: Venue, params: Params) -> Json:
     rules = symbol_rules(venue, params)
     request = read_algo(params, rules)
     venue.prepare(rules.symbol)
-    return algo_reply(venue.algos.place(request), rules)
+    algo = venue.algos.place(request)
+    _hide(venue, algo.algo_id)
+    return algo_reply(algo, rules)
 
 
 def get_algo(venue: Venue, params: Params) -> Json:
     """Return a conditional order, waiting or final; -2013 where there is none."""
     algo = venue.state.find_algo(*_algo_ids(params))
-    if algo is None:
+    if algo is None or algo.algo_id in venue.hidden:
         raise refusal(-2013)
     return _report(venue, algo)
 
@@ -168,7 +172,7 @@ def open_algos(venue: Venue, params: Params) -> Json:
     symbol = venue.rules_for(name).symbol if name is not None else None
     return [
         _report(venue, algo)
-        for algo in venue.state.all_open_algos()
+        for algo in _seen_algos(venue, venue.state.all_open_algos())
         if symbol in (None, algo.symbol) and algo_id in (None, algo.algo_id)
     ]
 
@@ -178,7 +182,7 @@ def all_algos(venue: Venue, params: Params) -> Json:
     rules = symbol_rules(venue, params)
     limit = params.limit(default=500, highest=1000)
     from_id = params.integer("algoId")
-    algos: Iterable[Algo] = venue.state.algos.values()
+    algos = _seen_algos(venue, venue.state.algos.values())
     if from_id is not None:
         own = [a for a in algos if a.symbol == rules.symbol and a.algo_id >= from_id]
         return [_report(venue, algo) for algo in own[:limit]]
@@ -271,6 +275,22 @@ def post_multi_assets(venue: Venue, params: Params) -> Json:
 # --- what the handlers share ----------------------------------------------------------------------
 
 
+def _hide(venue: Venue, number: int) -> None:
+    """Keep a new order out of queries' sight where a fault says so."""
+    if venue.hiding:
+        venue.hidden[number] = venue.hiding
+
+
+def _seen(venue: Venue, orders: Iterable[Order]) -> Iterable[Order]:
+    hidden = venue.hidden
+    return [order for order in orders if order.order_id not in hidden] if hidden else orders
+
+
+def _seen_algos(venue: Venue, algos: Iterable[Algo]) -> Iterable[Algo]:
+    hidden = venue.hidden
+    return [algo for algo in algos if algo.algo_id not in hidden] if hidden else algos
+
+
 def _order_ids(params: Params) -> tuple[int | None, str | None]:
     order_id, client_id = params.integer("orderId"), params.text("origClientOrderId")
     if order_id is None and client_id is None:
@@ -280,7 +300,8 @@ def _order_ids(params: Params) -> tuple[int | None, str | None]:
 
 def _find_order(venue: Venue, params: Params, symbol: str) -> Order | None:
     order_id, client_id = _order_ids(params)
-    return venue.state.find_order(symbol, order_id, client_id)
+    order = venue.state.find_order(symbol, order_id, client_id)
+    return None if order is not None and order.order_id in venue.hidden else order
 
 
 def _algo_ids(params: Params) -> tuple[int | None, str | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from milo.clock import monotonic_s
 from milo.errors import StoreError
 from milo.exchange.access import KeyPair, ListenKeys
-from milo.exchange.api import Api, Call
+from milo.exchange.api import Answer, Api, Call
 from milo.exchange.connections import PRIVATE, UNROUTED, Connection, Delivery
 from milo.exchange.free_running import FreeRunner
 from milo.exchange.market_frames import MARKET, PUBLIC
@@ -22,6 +23,7 @@ from milo.exchange.playing import Player
 from milo.exchange.state_db import Secrets, StateDb
 from milo.exchange.stepping import Stepper
 from milo.exchange.streams import StreamHub, reply_to
+from milo.exchange.troubles import Plan, Troubles
 from milo.exchange.venue import Venue
 
 HOST = "127.0.0.1"
@@ -31,6 +33,7 @@ LABEL_HEADER = "X-Milo-Stream"
 _LOG = logging.getLogger(__name__)
 _PING_S = 180.0
 _CLOSE_S = 1.0
+_LOOK_S = 0.5
 _MOST_BODY = 1 << 20
 _MOST_MESSAGE = 1 << 18
 
@@ -40,14 +43,23 @@ class Limits:
     """How long the exchange stays without clients: None for ever."""
 
     linger_s: float | None = None
+    parent_pid: int | None = None
+    """The process without which it has nobody to serve; None: it stands alone."""
 
 
 class ExchangeServer:
     """The exchange as a web application; `serve` runs it until it is told to stop."""
 
     def __init__(
-        self, venue: Venue, store: StateDb, secrets: Secrets, pace: Pace, limits: Limits
+        self,
+        venue: Venue,
+        store: StateDb,
+        secrets: Secrets,
+        pace: Pace,
+        limits: Limits,
+        plan: Plan | None = None,
     ) -> None:
+        """`plan` says what is to go wrong and where that is written down; None: nothing."""
         keys = KeyPair(api_key=secrets.api_key, api_secret=secrets.api_secret)
         self.listen_keys = ListenKeys(keys)
         self.venue = venue
@@ -62,6 +74,11 @@ class ExchangeServer:
         self._stop = asyncio.Event()
         self._failure: BaseException | None = None
         self._sockets: set[web.WebSocketResponse] = set()
+        self._stream_requests: dict[Connection, web.Request] = {}
+        self._plan = plan
+        self.troubles = None if plan is None else Troubles(plan, self.player, self._hub, pace)
+        if self.troubles is not None:
+            self.troubles.drop_streams = self._drop_streams
         self._last_request_s = monotonic_s()
         self._connections_made = 0
 
@@ -82,12 +99,16 @@ class ExchangeServer:
         try:
             site = web.TCPSite(runner, HOST, port)
             await site.start()
+            if self.troubles is not None:
+                self.troubles.start(os.getpid())
             on_ready(runner.addresses[0][1])
             try:
                 await self._live()
             except* StoreError as group:
                 self._failure = group.exceptions[0]
             await self._close_sockets()
+            if self.troubles is not None:
+                self.troubles.end()
         finally:
             await runner.cleanup()
         if self._failure is not None:
@@ -99,6 +120,8 @@ class ExchangeServer:
             tasks = [group.create_task(self._linger())]
             if not self.pace.is_stepped:
                 tasks.append(group.create_task(self._runner.run()))
+            if self.troubles is not None:
+                tasks.append(group.create_task(self.troubles.run()))
             await self._stop.wait()
             for task in tasks:
                 task.cancel()
@@ -114,17 +137,23 @@ class ExchangeServer:
 
     async def _linger(self) -> None:
         """Stop once nobody has been there for the time that the exchange stays alone."""
-        if self._limits.linger_s is None:
-            return
-        while True:
-            if self._sockets:
-                self._last_request_s = monotonic_s()
-            rest_s = self._last_request_s + self._limits.linger_s - monotonic_s()
-            if rest_s <= 0:
-                _LOG.info("exchange_ends reason=nobody_there linger_s=%g", self._limits.linger_s)
+        parent_pid, linger_s = self._limits.parent_pid, self._limits.linger_s
+        while linger_s is not None or parent_pid is not None:
+            if parent_pid is not None and os.getppid() != parent_pid:
+                _LOG.info("exchange_ends reason=supervisor_gone")
                 self.stop()
                 return
-            await asyncio.sleep(min(rest_s, 0.5))
+            if linger_s is None:
+                await asyncio.sleep(_LOOK_S)
+                continue
+            if self._sockets:
+                self._last_request_s = monotonic_s()
+            rest_s = self._last_request_s + linger_s - monotonic_s()
+            if rest_s <= 0:
+                _LOG.info("exchange_ends reason=nobody_there linger_s=%g", linger_s)
+                self.stop()
+                return
+            await asyncio.sleep(min(rest_s, _LOOK_S))
 
     async def _close_sockets(self) -> None:
         closings = [
@@ -154,6 +183,22 @@ class ExchangeServer:
     async def _rest(self, request: web.Request) -> web.Response:
         self._last_request_s = monotonic_s()
         body = await request.read()
+        if self.troubles is not None:
+            try:
+                return await self.troubles.answer(request, body, self._execute)
+            except StoreError as error:
+                self._fail(error)
+                raise
+        answer = await self._execute(request, body)
+        return web.Response(
+            status=answer.status,
+            body=answer.body,
+            content_type="application/json",
+            headers=answer.headers,
+        )
+
+    async def _execute(self, request: web.Request, body: bytes, hiding: int = 0) -> Answer:
+        """Carry a request out; what it places is hidden by the fault `hiding`, unless 0."""
         if not self.pace.is_stepped:
             await self._runner.catch_up()
         call = Call.of_target(
@@ -163,18 +208,16 @@ class ExchangeServer:
             api_key=request.headers.get("X-MBX-APIKEY"),
             at=self.pace.instant(self.venue.now_ms),
         )
+        self.venue.hiding = hiding
         try:
             answer = self._api.answer(call)
             self.player.settle()
         except StoreError as error:
             self._fail(error)
             raise
-        return web.Response(
-            status=answer.status,
-            body=answer.body,
-            content_type="application/json",
-            headers=answer.headers,
-        )
+        finally:
+            self.venue.hiding = 0
+        return answer
 
     # --- control ------------------------------------------------------------------------------
 
@@ -195,9 +238,13 @@ class ExchangeServer:
         return guarded
 
     async def _status(self, request: web.Request) -> web.StreamResponse:
-        feed = self.venue.feed
+        feed, plan = self.venue.feed, self._plan
+        ledger = None if plan is None or plan.ledger is None else str(plan.ledger.path)
         return web.json_response(
             {
+                "faults": None if plan is None else plan.faults,
+                "fault_seed": None if plan is None else plan.fault_seed,
+                "ledger": ledger,
                 "clock": self.venue.now_ms,
                 "speed": self.pace.shown_speed,
                 "identity": feed.identity,
@@ -208,6 +255,7 @@ class ExchangeServer:
                 "start_ms": self.venue.state.start_ms,
                 "uptime_s": round(self.pace.uptime_s(), 3),
                 "lag_ms": 0 if self.pace.is_stepped else self._runner.lag_ms,
+                "account": self.venue.state.account_id,
                 "lingers": self._limits.linger_s is not None,
                 "simulated": True,
             }
@@ -257,6 +305,8 @@ class ExchangeServer:
         self, request: web.Request, root: str, names: list[str], *, is_combined: bool
     ) -> web.WebSocketResponse:
         """Serve one client's socket until it is closed."""
+        if self._hub.disturbance.refuses:
+            raise web.HTTPServiceUnavailable
         socket = web.WebSocketResponse(
             timeout=_CLOSE_S, heartbeat=_PING_S, compress=False, max_msg_size=_MOST_MESSAGE
         )
@@ -270,6 +320,7 @@ class ExchangeServer:
             combined=is_combined,
         )
         self._sockets.add(socket)
+        self._stream_requests[connection] = request
         self._hub.add(connection)
         try:
             self._hub.subscribe(connection, names)
@@ -285,8 +336,15 @@ class ExchangeServer:
                     task.cancel()
         finally:
             self._sockets.discard(socket)
+            self._stream_requests.pop(connection, None)
             self._hub.drop(connection)
         return socket
+
+    def _drop_streams(self) -> None:
+        """Cut all streams at once, without a farewell."""
+        for request in list(self._stream_requests.values()):
+            if request.transport is not None:
+                request.transport.abort()
 
     def _follow_query(self, connection: Connection, request: web.Request) -> None:
         """Take `listenKey=..&events=A/B`, each events after its key, as /private has it."""

@@ -199,6 +199,8 @@ class ExchangeState:
         self.wallet = 0
         self.start_balance = 0
         self.start_ms = 0
+        self.account_id = ""
+        """Names the account; made at random by who opens it."""
         self.counters = Counters()
         self.orders: dict[int, Order] = {}
         self.algos: dict[int, Algo] = {}

@@ -72,6 +72,8 @@ class Meta:
     start_ms: int
     counters: Counters
     listen_key: str | None
+    account_id: str = ""
+    """Empty in a file that is older than these ids."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +190,7 @@ class StateDb:
         state.wallet = meta.wallet
         state.start_balance, state.start_ms = meta.start_balance, meta.start_ms
         state.counters = meta.counters
+        state.account_id = meta.account_id
         for order in self._records("SELECT body FROM orders ORDER BY id", Order):
             state.add_order(order)
         for algo in self._records("SELECT body FROM algos ORDER BY id", Algo):

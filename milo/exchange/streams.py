@@ -41,6 +41,23 @@ class _Subscribed:
         self.repeat_s = _REPEAT_MARK_PRICE_S.get(kind, _REPEAT_S)
 
 
+class Disturbance:
+    """What befalls the streams for a while; nothing, as it is made."""
+
+    def __init__(self) -> None:
+        self.is_silent = False
+        """The account's events are lost."""
+        self.is_market_silent = False
+        """The market's frames are lost, too."""
+        self.is_doubled = False
+        """The account's events are sent twice."""
+        self.is_held = False
+        """The account's events wait in `held`."""
+        self.held: list[Group] = []
+        self.refuses = False
+        """No stream can be opened."""
+
+
 class StreamHub:
     """All connections and their subscriptions."""
 
@@ -50,6 +67,7 @@ class StreamHub:
         self._streams: dict[str, _Subscribed] = {}
         self._by_symbol: dict[str, list[_Subscribed]] = {}
         self._has_labelled_stream = False
+        self.disturbance = Disturbance()
         self.connections: dict[Connection, None] = {}
         self.labelled: list[Connection] = []
 
@@ -142,6 +160,8 @@ class StreamHub:
         groups: dict[Connection, Group] = {}
         for subscribed in self._by_symbol.get(symbol, ()):
             self._collect(groups, subscribed, time_ms, now_s)
+        if self.disturbance.is_market_silent:
+            return []
         if len(groups) < 2:
             return list(groups.values())
         return sorted(groups.values(), key=lambda group: group.connection.number)
@@ -152,7 +172,7 @@ class StreamHub:
         for subscribed in self._streams.values():
             if now_s - subscribed.sent_s >= subscribed.repeat_s:
                 self._collect(groups, subscribed, time_ms, now_s)
-        return list(groups.values())
+        return [] if self.disturbance.is_market_silent else list(groups.values())
 
     def _collect(
         self, groups: dict[Connection, Group], subscribed: _Subscribed, time_ms: int, now_s: float
@@ -179,6 +199,9 @@ class StreamHub:
         return self._to_account(listen_key, [frame])
 
     def _to_account(self, listen_key: str, frames: list[UserFrame]) -> list[Group]:
+        disturbance = self.disturbance
+        if disturbance.is_silent:
+            return []
         groups = []
         for connection in self.connections:
             events = connection.user_events.get(listen_key)
@@ -193,8 +216,13 @@ class StreamHub:
                 for frame in frames
                 if not events or frame.name in events
             ]
+            if disturbance.is_doubled:
+                deliveries = [delivery for delivery in deliveries for _ in range(2)]
             if deliveries:
                 groups.append(Group(connection, deliveries))
+        if disturbance.is_held:
+            disturbance.held += groups
+            return []
         return groups
 
     def has_labelled_interest(self) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from milo.exchange.account import bankruptcy_price
-from milo.exchange.clearing import Clearing
+from milo.exchange.clearing import Clearing, CutOrder
 from milo.exchange.desks import AlgoDesk, OrderDesk
 from milo.exchange.feed import Feed
 from milo.exchange.instruments import SymbolSpec
@@ -22,6 +22,7 @@ from milo.exchange.rules import SymbolRules, rules_of
 from milo.exchange.state import Algo, ExchangeState, Order
 from milo.exchange.tape import Move, Tape
 from milo.intervals import DAY_MS
+from milo.model import OrderStatus, OrderType
 
 _LIQUIDATION_LAST = 1
 _LIQUIDATION_FIRST = -1
@@ -63,6 +64,12 @@ class Venue:
         self.orders = OrderDesk(self.clearing)
         self.algos = AlgoDesk(self.clearing, self.orders)
         self.tapes: dict[str, Tape] = {}
+        self.skew_ms = 0
+        """What the clock that clients are shown and judged by is ahead of the market's."""
+        self.hiding = 0
+        """The fault that hides what is placed now; 0 for none."""
+        self.hidden: dict[int, int] = {}
+        """Ids of orders that queries do not show, each with the fault that hides it."""
         self._watched: frozenset[str] = frozenset()
         self._bands: dict[str, tuple[int, int]] = {}
         self._funding_due: dict[str, int] = {}
@@ -163,6 +170,37 @@ class Venue:
             self._look_up(symbol)
         return SymbolMove(symbol, move, self.clearing.take_notices())
 
+    # --- what a fault does to the account -------------------------------------------------------
+
+    def fill_piece(self, cut_order: CutOrder) -> bool:
+        """Fill the next piece of an order at the last price; return whether more are to come."""
+        symbol = cut_order.order.symbol
+        self.prepare(symbol)
+        return self.clearing.fill_piece(cut_order, self.clearing.prices[symbol])
+
+    def fill_rests(self) -> None:
+        """Fill what an exchange that ended left of market orders in pieces, at the last price."""
+        for order in list(self.state.all_open_orders()):
+            if order.type is OrderType.MARKET:
+                self.clearing.fill(order, self.clearing.prices[order.symbol], is_maker=False)
+
+    def release_stuck(self) -> None:
+        """Let the orders that are TRIGGERING become regular ones, at the last price."""
+        for algo in list(self.state.algos.values()):
+            if algo.status is OrderStatus.TRIGGERING:
+                self.prepare(algo.symbol)
+                self.algos.become_order(algo, self.clearing.prices[algo.symbol])
+
+    def force_funding(self, rate: int) -> None:
+        """Settle funding on every position now, at `rate` (e8)."""
+        for position in self.state.held():
+            self.clearing.settle_funding(position.symbol, rate)
+
+    def force_liquidation(self) -> None:
+        """Liquidate every position now, at the last price."""
+        for position in self.state.held():
+            self.clearing.liquidate(position.symbol, self.clearing.prices[position.symbol])
+
     # --- what waits on the path ---------------------------------------------------------------
 
     def _look_up(self, symbol: str) -> None:
@@ -172,7 +210,7 @@ class Venue:
         """
         self.clearing.touched.discard(symbol)
         low, high = -1, 1 << 100
-        levels = [order_level(order) for order in self.state.orders_of(symbol)]
+        levels = [order_level(order) for order in self._resting(symbol)]
         for algo in self.state.algos_of(symbol):
             level = trigger_level(algo)
             if algo.is_trailing or level is None:
@@ -186,6 +224,11 @@ class Venue:
             high = min((level.price for level in levels if level.is_up), default=high)
         self._bands[symbol] = (low, high)
         self._note_funding(symbol)
+
+    def _resting(self, symbol: str) -> list[Order]:
+        """Return the orders that wait for a price; a market order in pieces waits for none."""
+        orders = self.state.orders_of(symbol)
+        return [order for order in orders if order.type is not OrderType.MARKET]
 
     def _note_funding(self, symbol: str) -> None:
         if not self.state.position(symbol).is_open:
@@ -242,7 +285,7 @@ class Venue:
 
     def _next_hit(self, symbol: str, at: int, move: Move) -> _Hit | None:
         hits: list[_Hit] = []
-        for order in self.state.orders_of(symbol):
+        for order in self._resting(symbol):
             _add_hit(hits, order_level(order), at, move, order, order.order_id)
         for algo in self.state.algos_of(symbol):
             level = trigger_level(algo)

@@ -16,7 +16,7 @@ import aiohttp
 from aiohttp import ClientWebSocketResponse
 from yarl import URL
 
-from milo.exchange.process import Settings, build_server, market_of
+from milo.exchange.process import Settings, build_server, market_of, plan_of
 from milo.exchange.server import HOST, ExchangeServer
 from milo.exchange.state_db import StateDb
 
@@ -122,7 +122,8 @@ async def running(settings: Settings) -> AsyncIterator[Client]:
     """Run an exchange in this process, on a free port."""
     settings.state_dir.mkdir(parents=True, exist_ok=True)
     store = StateDb(settings.state_dir)
-    server = build_server(settings, market_of(settings), store)
+    plan = plan_of(settings)
+    server = build_server(settings, market_of(settings), store, plan)
     ready: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     try:
         async with asyncio.TaskGroup() as group:
@@ -134,3 +135,5 @@ async def running(settings: Settings) -> AsyncIterator[Client]:
             await serving
     finally:
         store.close()
+        if plan is not None and plan.ledger is not None:
+            plan.ledger.close()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,13 @@ BAD_USE = [
     pytest.param(["--balance", "--speed", "0"], "--speed", id="bad speed"),
     pytest.param(["--balance", "--loop"], "--loop", id="loop without script"),
     pytest.param(["--closeposition", "1"], "no open position", id="nothing to close"),
+    pytest.param(["--balance", "--faults", "lousy"], "lossy", id="unknown faults"),
+    pytest.param(["--balance", "--faults", "lossy", "--speed", "max"], "--speed X", id="stepped"),
+    pytest.param(
+        ["--balance", "--exchange", "http://127.0.0.1:9", "--ledger", "x"],
+        "embedded exchange",
+        id="ledger elsewhere",
+    ),
     pytest.param(["--import-klines", "x.csv"], "--symbol", id="import without symbol"),
 ]
 
@@ -36,6 +45,20 @@ def test_wrong_use_is_one_clear_line_and_exit_code_2(
     assert result.err.startswith("error: ")
     assert len(result.err.strip().splitlines()) == 1
     assert "Traceback" not in result.err
+
+
+def test_faults_and_ledger_reach_the_exchange(tmp_path: Path) -> None:
+    first = milo(tmp_path, "--balance")
+    second = milo(
+        tmp_path, "--balance", "--faults", "slow", "--fault-seed", "3", "--ledger", "told.jsonl"
+    )
+
+    assert first.code == 0, first.err
+    assert second.code == 0, second.err
+    lines = [json.loads(line) for line in (tmp_path / "told.jsonl").read_text().splitlines()]
+    kinds = [line["kind"] for line in lines]
+    assert (kinds[0], kinds[-1]) == ("start", "end")
+    assert {"request", "answer"} <= set(kinds)
 
 
 def test_initdb_fills_the_store_and_again_fetches_nothing_new(tmp_path: Path) -> None:
@@ -74,7 +97,7 @@ def test_a_position_is_opened_listed_and_closed(tmp_path: Path) -> None:
     )
 
     once = milo(tmp_path, "--script", str(script))
-    listed = milo(tmp_path, "--listopenpositions")
+    listed = milo(tmp_path, "--listopenpositions", "--json", str(tmp_path / "rows.json"))
     refused = milo(tmp_path, "--closeposition", "BTCUSDT", text="no\n")
     closed = milo(tmp_path, "--closeposition", "1", "--yes")
     after = milo(tmp_path, "--listopenpositions")
@@ -82,8 +105,13 @@ def test_a_position_is_opened_listed_and_closed(tmp_path: Path) -> None:
     assert once.code == 0, once.err
     assert "stop" in once.out
     assert "target" in once.out
-    assert "BTCUSDT long" in listed.out
-    assert "NONE" not in listed.out
+    assert "1  BTCUSDT long  protected  script always" in listed.out
+    row = json.loads((tmp_path / "rows.json").read_text())["positions"][0]
+    assert row["is_protected"] is True
+    assert row["script"] == "always"
+    assert row["leverage"] == 10
+    assert Decimal(row["stop_price"]) < Decimal(row["entry_price"]) < Decimal(row["target_price"])
+    assert "BTCUSDT long 0." in refused.out
     assert refused.code == 2
     assert closed.code == 0, closed.err
     assert "no open position" in after.out

@@ -1,0 +1,317 @@
+"""One chaos run: exchange, engine and guard as processes, the plan carried out, the judge asked.
+
+The runner is what an operator's supervisor would be: it starts the engine again whenever it is
+gone, and does nothing else for it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from milo.cli.venue import sim_folder
+from milo.config import load_config
+from tests.chaos.judge import Verdict
+from tests.chaos.kept import judge_run
+from tests.chaos.ledger import read_lines
+from tests.chaos.market import SYMBOL, TIMEFRAME, Cut, write_market
+from tests.chaos.processes import (
+    ADDRESS_FILE,
+    END_TIMEOUT_S,
+    GUARD_FILE,
+    POLL_S,
+    START_TIMEOUT_S,
+    Child,
+    Diary,
+    kill_pid,
+    read_json,
+    sweep,
+    wall_ms,
+)
+from tests.chaos.schedule import BOTH, ENGINE, GUARD, RUN_MS, Kill, RunPlan
+
+SPEED = "60"
+FINAL_S = 2.0
+FINAL_TIMEOUT_S = 15.0
+OWN_END_RESTART_MS = 300
+"""An engine that ended by itself (the exchange refused its start) is started again after this."""
+RESTART_MARGIN_MS = 400
+"""No engine is started while the exchange is about to restart: it would start one of its own."""
+INSTANT = "instant"
+
+
+@dataclass(slots=True, kw_only=True)
+class Outcome:
+    """What one run showed."""
+
+    plan: RunPlan
+    folder: Path
+    verdict: Verdict
+    kills: list[tuple[str, str]] = field(default_factory=list)
+    """(who, step or `instant`) of every kill -9 that hit."""
+    exits: list[str] = field(default_factory=list)
+    """Ends of the engine by itself: its exit code and last words."""
+    left_processes: int = 0
+    seconds: float = 0.0
+    market: str = ""
+
+
+class Run:
+    """Carries out a plan in a folder of its own."""
+
+    def __init__(self, plan: RunPlan, folder: Path) -> None:
+        self._plan = plan
+        self._folder = folder
+        self._diary = Diary(folder / "processes.jsonl")
+        self._ledger = folder / "ledger.jsonl"
+        self._engine: Child | None = None
+        self._engines = 0
+        self._due_ms = 0.0
+        self._guard_pid = 0
+        self._kills: list[tuple[str, str]] = []
+        self._exits: list[str] = []
+        self._pending = list(plan.kills)
+        self._began_ms = 0.0
+        self._cut: Cut = write_market(
+            folder, window=plan.market, start_row=plan.start_row, seed=plan.seed
+        )
+        flags = {"market": str(self._cut.path), "data_dir": str(folder / "data")}
+        self._venue = sim_folder(load_config(flags, environ={}), SYMBOL)
+        self._write_files()
+
+    def _write_files(self) -> None:
+        self._venue.mkdir(parents=True)
+        schedule = {"seed": self._plan.seed, "faults": list(self._plan.faults)}
+        (self._folder / "faults.json").write_text(json.dumps(schedule, indent=1))
+        (self._folder / "plan.json").write_text(
+            json.dumps(dataclasses.asdict(self._plan), indent=1)
+        )
+        (self._folder / "chaos.script").write_text(self._plan.script)
+        # The last engine is to recover, not to trade: the same script by name, and quiet.
+        (self._folder / "quiet").mkdir()
+        quiet = f'timeframe = "{TIMEFRAME}"\ncoin = "{SYMBOL}"\ncondition_true = False\n'
+        (self._folder / "quiet" / "chaos.script").write_text(quiet)
+
+    # --- the run ------------------------------------------------------------------------------
+
+    def carry_out(self) -> Outcome:
+        """Run the plan to its end and judge it; no process is left behind."""
+        started_s = time.monotonic()
+        result: dict[str, Any] | None = None
+        ended_t = 0.0
+        try:
+            exchange = self._start_exchange()
+            try:
+                self._chaos()
+                result, ended_t = self._recover()
+            finally:
+                self._let_guard_go()
+                code = exchange.end()
+                self._diary.note("exchange-ended", code=code)
+        finally:
+            left = sweep(self._folder)
+        verdict = self._judge(result, ended_t)
+        return Outcome(
+            plan=self._plan,
+            folder=self._folder,
+            verdict=verdict,
+            kills=self._kills,
+            exits=self._exits,
+            left_processes=left,
+            seconds=time.monotonic() - started_s,
+            market=self._cut.title,
+        )
+
+    def _start_exchange(self) -> Child:
+        exchange = Child(
+            [
+                "-m", "milo.exchange", "--state-dir", str(self._venue), "--speed", SPEED,
+                "--market", str(self._cut.path), "--symbol", SYMBOL, "--timeframe", TIMEFRAME,
+                "--start", str(self._cut.start_ms), "--ledger", str(self._ledger),
+                "--faults", str(self._folder / "faults.json"), "--restart-on-fault",
+            ],
+            log=self._folder / "exchange.log",
+        )  # fmt: skip
+        deadline_s = time.monotonic() + START_TIMEOUT_S
+        while read_json(self._venue / ADDRESS_FILE) is None:
+            if exchange.poll() is not None or time.monotonic() > deadline_s:
+                exchange.kill()
+                raise RuntimeError(f"the exchange did not start: see {self._folder}")
+            time.sleep(POLL_S)
+        self._began_ms = self._due_ms = wall_ms()
+        self._diary.note("exchange-started", pid=exchange.pid)
+        return exchange
+
+    def _now_ms(self) -> float:
+        """Return wall ms since the exchange's first start: the time of faults and kills."""
+        return wall_ms() - self._began_ms
+
+    def _chaos(self) -> None:
+        while self._now_ms() < RUN_MS:
+            self._keep_engine()
+            self._watch_guard()
+            if self._pending and self._now_ms() >= self._pending[0].at_ms:
+                self._kill_now(self._pending.pop(0))
+            time.sleep(POLL_S)
+        self._end_engine()
+
+    def _keep_engine(self) -> None:
+        if self._engine is not None:
+            code = self._engine.poll()
+            if code is None:
+                return
+            self._engine_is_gone(code)
+        elif wall_ms() >= self._due_ms and not self._is_restarting():
+            self._engine = self._start_engine()
+
+    def _is_restarting(self) -> bool:
+        now_ms = self._now_ms()
+        return any(
+            fault["at_ms"] - RESTART_MARGIN_MS
+            <= now_ms
+            < fault["at_ms"] + fault["down_ms"] + RESTART_MARGIN_MS
+            for fault in self._plan.faults
+            if fault["name"] == "restart"
+        )
+
+    def _engine_is_gone(self, code: int) -> None:
+        self._engine = None
+        told = self._told(self._engines)
+        kill = self._next_engine_kill()
+        if code == -9 and told.is_file() and kill is not None:
+            # It died at the step of the plan.
+            self._pending.remove(kill)
+            step = told.read_text()
+            self._note_kill(ENGINE, step)
+            if kill.who == BOTH:
+                time.sleep(kill.delay_ms / 1000)
+                self._kill_guard(step)
+            self._due_ms = wall_ms() + kill.restart_ms
+            return
+        words = self._last_words()
+        self._exits.append(f"exit code {code}: {words}")
+        self._diary.note("engine-ended", code=code, words=words)
+        self._due_ms = wall_ms() + OWN_END_RESTART_MS
+
+    def _next_engine_kill(self) -> Kill | None:
+        return next((kill for kill in self._pending if kill.who != GUARD), None)
+
+    def _last_words(self) -> str:
+        text = (self._folder / "engine.log").read_text(errors="replace").strip()
+        return text.splitlines()[-1][:300] if text else ""
+
+    def _told(self, number: int) -> Path:
+        return self._folder / f"died-{number}"
+
+    # --- the engine ---------------------------------------------------------------------------
+
+    def _start_engine(self) -> Child:
+        self._engines += 1
+        arguments = self._milo("chaos.script", "--loop", "live", "--no-chart")
+        kill = self._next_engine_kill()
+        if kill is not None and kill.step is not None:
+            arm_ms = max(0, int(kill.arm_ms - self._now_ms()))
+            switch = [
+                "-m", "tests.chaos.engine", "--step", kill.step, "--nth", str(kill.nth),
+                "--delay-ms", str(kill.delay_ms), "--arm-ms", str(arm_ms),
+                "--told", str(self._told(self._engines)), "--",
+            ]  # fmt: skip
+            child = Child([*switch, *arguments], log=self._folder / "engine.log")
+        else:
+            child = Child(["main.py", *arguments], log=self._folder / "engine.log")
+        self._diary.note("engine-started", pid=child.pid, step=kill.step if kill else None)
+        return child
+
+    def _milo(self, script: str, *more: str) -> list[str]:
+        return [
+            "--script", str(self._folder / script), "--market", str(self._cut.path),
+            "--symbol", SYMBOL, "--data-dir", str(self._folder / "data"), "--resume",
+            "--speed", SPEED, "--history", "100", "-v", *more,
+        ]  # fmt: skip
+
+    def _end_engine(self) -> None:
+        if self._engine is None:
+            return
+        code = self._engine.end()
+        self._diary.note("engine-stopped", code=code)
+        if code is None:
+            self._exits.append(f"did not end within {END_TIMEOUT_S:g} s after SIGTERM")
+        self._engine = None
+
+    def _recover(self) -> tuple[dict[str, Any] | None, float]:
+        """Start the engine once more, quiet and without faults; return its summary and end."""
+        result_file = self._folder / "result.json"
+        arguments = self._milo(
+            "quiet/chaos.script", "--loop", "live", "--no-chart", "--json", str(result_file),
+            "--seconds", f"{FINAL_S:g}",
+        )  # fmt: skip
+        self._diary.note("recovery-started")
+        child = Child(["main.py", *arguments], log=self._folder / "recovery.log")
+        deadline_s = time.monotonic() + FINAL_TIMEOUT_S
+        while child.poll() is None and time.monotonic() < deadline_s:
+            self._watch_guard()
+            time.sleep(POLL_S)
+        code = child.wait(0.1)
+        ended_t = wall_ms()
+        self._diary.note("recovery-ended", code=code)
+        return (read_json(result_file) if code == 0 else None), ended_t
+
+    # --- kills --------------------------------------------------------------------------------
+
+    def _kill_now(self, kill: Kill) -> None:
+        if kill.who == GUARD:
+            self._kill_guard(INSTANT)
+            return
+        if self._engine is None:
+            # Between two lives: nothing to kill, unless the guard is meant as well.
+            if kill.who == BOTH:
+                self._kill_guard(INSTANT)
+            return
+        self._engine.kill()
+        self._engine = None
+        self._note_kill(ENGINE, INSTANT)
+        if kill.who == BOTH:
+            time.sleep(kill.delay_ms / 1000)
+            self._kill_guard(INSTANT)
+        self._due_ms = wall_ms() + kill.restart_ms
+
+    def _kill_guard(self, step: str) -> None:
+        address = read_json(self._venue / GUARD_FILE)
+        if address is not None and kill_pid(int(address["pid"]), self._folder):
+            self._note_kill(GUARD, step)
+
+    def _note_kill(self, who: str, step: str) -> None:
+        self._kills.append((who, step))
+        self._diary.note("kill", who=who, step=step)
+
+    def _watch_guard(self) -> None:
+        address = read_json(self._venue / GUARD_FILE)
+        if address is not None and int(address["pid"]) != self._guard_pid:
+            self._guard_pid = int(address["pid"])
+            self._diary.note("guard-started", pid=self._guard_pid)
+
+    def _let_guard_go(self) -> None:
+        """End the guard; it may still watch what the last engine left open."""
+        if self._engine is not None:
+            self._engine.kill()
+        address = read_json(self._venue / GUARD_FILE)
+        if address is not None and kill_pid(int(address["pid"]), self._folder):
+            self._diary.note("guard-ended")
+
+    # --- the judgement ------------------------------------------------------------------------
+
+    def _judge(self, result: dict[str, Any] | None, ended_t: float) -> Verdict:
+        verdict = judge_run(
+            read_lines(self._ledger),
+            self._diary.lines,
+            journal_file=self._venue / "journal.db",
+            result=result,
+            ended_t=ended_t,
+        )
+        findings = [dataclasses.asdict(finding) for finding in verdict.findings]
+        (self._folder / "findings.json").write_text(json.dumps(findings, indent=1))
+        return verdict
