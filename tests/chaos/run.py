@@ -27,6 +27,7 @@ from tests.chaos.processes import (
     START_TIMEOUT_S,
     Child,
     Diary,
+    is_answering,
     kill_pid,
     read_json,
     sweep,
@@ -39,7 +40,7 @@ FINAL_S = 2.0
 FINAL_TIMEOUT_S = 15.0
 OWN_END_RESTART_MS = 300
 """An engine that ended by itself (the exchange refused its start) is started again after this."""
-RESTART_MARGIN_MS = 400
+RESTART_MARGIN_MS = 1_200
 """No engine is started while the exchange is about to restart: it would start one of its own."""
 INSTANT = "instant"
 
@@ -165,18 +166,18 @@ class Run:
             if code is None:
                 return
             self._engine_is_gone(code)
-        elif wall_ms() >= self._due_ms and not self._is_restarting():
+        elif wall_ms() >= self._due_ms and self._can_start():
             self._engine = self._start_engine()
 
-    def _is_restarting(self) -> bool:
+    def _can_start(self) -> bool:
+        """Whether the exchange answers and will go on to: else an engine would start its own."""
         now_ms = self._now_ms()
-        return any(
-            fault["at_ms"] - RESTART_MARGIN_MS
-            <= now_ms
-            < fault["at_ms"] + fault["down_ms"] + RESTART_MARGIN_MS
+        is_near = any(
+            fault["at_ms"] - RESTART_MARGIN_MS <= now_ms < fault["at_ms"] + fault["down_ms"]
             for fault in self._plan.faults
             if fault["name"] == "restart"
         )
+        return not is_near and is_answering(self._venue)
 
     def _engine_is_gone(self, code: int) -> None:
         self._engine = None

@@ -13,14 +13,14 @@ from typing import Any
 
 Fault = dict[str, Any]
 
-FAULTS_BEGIN_MS = 1_400
+FAULTS_BEGIN_MS = 2_200
 """By then the engine has started and sends its first entries."""
-FAULTS_END_MS = 8_000
-RUN_MS = 11_000
-"""When the engine is ended in order: the last three seconds are without faults."""
+FAULTS_END_MS = 8_600
+RUN_MS = 11_500
+"""When the engine is ended in order: the last three seconds before it are without faults."""
 FEWEST_FAULTS, MOST_FAULTS = 7, 12
-FIRST_KILL_MS = 2_000
-LAST_KILL_MS = 7_600
+FIRST_KILL_MS = 2_600
+LAST_KILL_MS = 8_300
 
 STEPS = (
     "signal-journaled", "guard-told", "settings-made", "entry-before-send", "entry-sent",
