@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: venv dev browser demo test chaos lint types check format clean
+.PHONY: venv dev browser demo test chaos lint types check format docs bench-latency clean
 
 venv: $(VENV)/.installed
 
@@ -58,6 +58,15 @@ check: lint types test
 format: dev
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+# Writes what is made from the code into the docs; a test fails where this was forgotten.
+docs: venv
+	@$(BIN)/python -c 'from pathlib import Path; from milo.orders.diagram import rewritten; \
+		page = Path("docs/orders.md"); page.write_text(rewritten(page.read_text()))'
+
+# The time from a candle's close to the entry on the wire, over RUNS entries; fails where it is too long.
+bench-latency: venv
+	@$(BIN)/python -m benchmarks.latency --runs $(or $(RUNS),1000)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache

@@ -36,11 +36,14 @@ from milo.errors import (
 )
 from milo.events import MarkPriceEvent
 from milo.model import (
+    AccountConfig,
     Balance,
     CommissionRate,
     Fill,
+    FundingPayment,
     FundingRate,
     Instrument,
+    KeyPermissions,
     LeverageBracket,
     NewOrder,
     OrderReport,
@@ -48,11 +51,11 @@ from milo.model import (
     SymbolConfig,
 )
 from milo.ports import Signer
-from milo.wire import account, market, orders
+from milo.wire import account, income, market, orders
 from milo.wire.answers import Answer, error_in, is_order_limit
 from milo.wire.codes import Reaction, reaction_of
 from milo.wire.dialects import Dialect, place_of
-from milo.wire.limits import DEFAULT_LIMITS, Lane, Limit, RateBudget
+from milo.wire.limits import DEFAULT_LIMITS, WEIGHT_WINDOW_S, Lane, Limit, LimitKind, RateBudget
 from milo.wire.market import BEST_KLINES, KlineRow
 from milo.wire.rest import Effect, Request, Security, timed
 from milo.wire.sign import encode_params, with_signature
@@ -127,6 +130,17 @@ class ApiClient:
     def in_flight(self) -> int:
         """How many requests are under way, those that wait for a limit or a retry included."""
         return self._in_flight
+
+    @property
+    def weight_used(self) -> int:
+        """Return the request weight of the last minute: ours, or the venue's count where higher."""
+        return self._budget.used(LimitKind.WEIGHT, WEIGHT_WINDOW_S, monotonic_s())
+
+    @property
+    def weight_cap(self) -> int:
+        """Return the weight that the venue allows in a minute."""
+        weights = [limit for limit in self._budget.limits if limit.kind is LimitKind.WEIGHT]
+        return next(limit.cap for limit in weights if limit.window_s == WEIGHT_WINDOW_S)
 
     @property
     def pause_left_s(self) -> float:
@@ -226,6 +240,17 @@ class ApiClient:
         """Set a symbol's margin type; Refused while it has a position or open orders."""
         await self._set(account.set_isolated(symbol, is_isolated))
 
+    async def is_multi_assets(self) -> bool:
+        return await self.send(account.is_multi_assets())
+
+    async def account_config(self) -> AccountConfig:
+        """Return the account's modes; only where the dialect has such a request."""
+        return await self.send(account.account_config())
+
+    async def key_permissions(self) -> KeyPermissions:
+        """Return the key's own rights; only on a venue's `permissions_url`."""
+        return await self.send(account.key_permissions())
+
     async def new_listen_key(self) -> str:
         """Return the key of the user stream: the one in force, or a new one."""
         return await self.send(account.new_listen_key())
@@ -247,6 +272,10 @@ class ApiClient:
         """
         return await self.send(orders.place_order(self._dialect, order))
 
+    async def try_order(self, order: NewOrder) -> None:
+        """Have a regular order checked; nothing is placed. Raises Refused as placing it would."""
+        await self.send(orders.try_order(self._dialect, order))
+
     async def cancel_order(self, symbol: str, client_id: str, *, is_conditional: bool) -> None:
         """Cancel an order. OrderNotFound does not say whether it was filled or never there."""
         await self.send(
@@ -267,6 +296,20 @@ class ApiClient:
         for request in orders.open_orders(self._dialect, symbol):
             found += await self.send(request)
         return found
+
+    async def recent_orders(
+        self, symbol: str, *, is_conditional: bool, start_ms: int | None = None
+    ) -> tuple[OrderReport, ...]:
+        """Return a symbol's newest orders of one service, whatever their state, oldest first."""
+        return await self.send(
+            orders.recent_orders(
+                self._dialect, symbol, is_conditional=is_conditional, start_ms=start_ms
+            )
+        )
+
+    async def funding_payments(self, symbol: str, *, start_ms: int) -> tuple[FundingPayment, ...]:
+        """Return the symbol's funding payments since a time, oldest first, at most 1,000."""
+        return await self.send(income.funding_payments(symbol, start_ms=start_ms))
 
     async def user_trades(
         self,

@@ -22,7 +22,15 @@ from milo.errors import ScriptError, VenueError
 from milo.events import KlineEvent
 from milo.inbox import Signal
 from milo.intervals import next_open_ms
-from milo.model import Candle, DistanceKind, EntryIntent, Intent, ScriptHeader, ScriptResult
+from milo.model import (
+    Candle,
+    DistanceKind,
+    EntryIntent,
+    ExitIntent,
+    Intent,
+    ScriptHeader,
+    ScriptResult,
+)
 from milo.money import from_float
 from milo.script.actions import parse_action
 from milo.script.request import AccountView, EvaluationRequest
@@ -275,7 +283,8 @@ class ScriptEngine:
                 candle_open_ms=candle_ms,
                 is_forming=forming is not None,
                 action=action,
-                intent=intent,
+                entry=intent if isinstance(intent, EntryIntent) else None,
+                exit=intent if isinstance(intent, ExitIntent) else None,
                 price=from_float(float(price)),
                 atr=_atr(slot.candles) if _needs_atr(intent) else None,
                 marks=self.marks(),

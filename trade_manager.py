@@ -8,10 +8,9 @@ back as an event, so the loop never waits for the venue.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-
-import msgspec
 
 from milo.activity import Activity
 from milo.clock import VenueClock
@@ -25,10 +24,11 @@ from milo.commands import (
     ReadAccount,
     RecordTrade,
     Trade,
+    Verdict,
     WatchStop,
 )
 from milo.errors import GuardLost, OrderNotFound, OutcomeUnknown, Retryable, VenueError
-from milo.events import OrderEvent
+from milo.events import AccountEvent, OrderEvent
 from milo.guard.words import Plan
 from milo.inbox import (
     Absent,
@@ -39,14 +39,21 @@ from milo.inbox import (
     Failed,
     Failure,
     FillFound,
+    FundingFound,
+    KillSwitch,
+    ReconcileDue,
+    Resumed,
+    Signal,
     StopOverdue,
     SymbolReady,
     SymbolRules,
 )
-from milo.model import Fill, NewOrder
+from milo.model import Fill, NewOrder, OrderReport, PositionReport
 from milo.orders.book import Book, CoreConfig
+from milo.orders.codec import BOOK, CONFIG, command_kind, encoded, event_kind
 from milo.orders.ledger import open_rows
 from milo.orders.step import step
+from milo.orders.wanted import Wanted, wanted_records
 from milo.orders.watch import plan_of_entry, plans_of
 from milo.ports import Guard, Journal, TradingClient
 
@@ -58,11 +65,15 @@ JOURNAL_BATCH = 200
 LOOK_UP_DELAYS_S = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 """An order can stay invisible for seconds after it was taken."""
 LOOK_UP_PAUSE_S = 0.5
-FILLS_OVERLAP_MS = 60_000
-PROTECT_RETRY_DELAYS_S = (0.1, 0.2, 0.4, 0.8, 1.0)
-"""For protective and closing orders that failed for sure."""
-
-_encoder = msgspec.json.Encoder(decimal_format="string")
+FILLS_PAGE = 1000
+PROTECT_RETRY_DELAYS_S = (0.05, 0.1, 0.2, 0.4)
+"""Pauses between tries of a protective or closing order, or a cancel, that failed for sure; the
+last one again and again, until the outcome is certain."""
+RECONCILE_S = 10.0
+"""Wall seconds between two readings of the account where nothing else asks for one."""
+LISTED_ONE_BY_ONE = 10
+"""Up to so many symbols, open orders are asked for symbol by symbol: that costs less."""
+BANNED = 418
 
 
 class TradeManager:
@@ -78,8 +89,10 @@ class TradeManager:
         run_id: str,
         config: CoreConfig,
         on_note: Callable[[Note], None],
+        resumed: Book | None = None,
         guard: Guard | None = None,
     ) -> None:
+        """Trade on from the book `resumed`, which an earlier run left, or from an empty one."""
         self._client = client
         self._journal = journal
         self._clock = clock
@@ -92,7 +105,8 @@ class TradeManager:
         self._unwritten: list[tuple[int, str, str]] = []
         self._tasks: asyncio.TaskGroup | None = None
         self._closed: list[Trade] = []
-        self._book = Book(run_id=run_id)
+        self._is_resumed = resumed is not None
+        self._book = Book(run_id=run_id) if resumed is None else resumed
         self.orders_sent = 0
         self.fills_seen = 0
 
@@ -106,7 +120,16 @@ class TradeManager:
         return (*self._closed, *open_rows(self._book))
 
     async def prepare(self, rules: Sequence[SymbolRules]) -> None:
-        """Take in the symbols to trade, and read the account; raises where it cannot be read."""
+        """Take in the symbols to trade, and read the account; raises where it cannot be read.
+
+        A run that follows another one first takes up what was under way then.
+        """
+        now_ms = self._clock.now_ms()
+        start = ((CONFIG, encoded(self._config)), (BOOK, encoded(self._book)))
+        self._unwritten += [(now_ms, kind, body) for kind, body in start]
+        await self._flush()
+        if self._is_resumed:
+            self.submit(Resumed())
         await self.refresh(rules)
         await self._fetch_account()
 
@@ -132,11 +155,17 @@ class TradeManager:
         self._activity.begin()
         self._inbox.put_nowait(event)
 
+    def halt(self, reason: str) -> None:
+        """Throw the kill switch: open nothing any more, close every position of ours."""
+        self.submit(KillSwitch(reason=reason))
+
     async def run(self) -> None:
         """Handle events until cancelled; on the way out write what the journal still lacks."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
+                if self._clock.speed:
+                    tasks.create_task(self._reconcile(), name="reconciliation")
                 while True:
                     event = await self._inbox.get()
                     try:
@@ -147,13 +176,19 @@ class TradeManager:
             self._tasks = None
             await asyncio.shield(self._flush())
 
+    async def _reconcile(self) -> None:
+        """Ask for a reading of the account at intervals; not in stepped runs, which repeat."""
+        while True:
+            await asyncio.sleep(RECONCILE_S)
+            self.submit(ReconcileDue())
+
     async def _handle(self, event: CoreEvent) -> None:
         now_ms = self._clock.now_ms()
         if isinstance(event, OrderEvent) and event.fill is not None:
             self.fills_seen += 1
         before = self._book
         self._book, commands = step(before, event, now_ms, self._config)
-        if commands or self._book is not before:
+        if commands or self._book is not before or not isinstance(event, _MAY_BE_SKIPPED):
             self._remember(now_ms, event, commands)
             self._tell_guard()
         if any(isinstance(command, _OUTGOING) for command in commands) or (
@@ -164,9 +199,9 @@ class TradeManager:
             self._act(command)
 
     def _remember(self, now_ms: int, event: CoreEvent, commands: tuple[Command, ...]) -> None:
-        for kind, item in (("event", event), *(("command", command) for command in commands)):
-            body = _encoder.encode(item).decode()
-            self._unwritten.append((now_ms, f"{kind}.{type(item).__name__}", body))
+        self._unwritten.append((now_ms, event_kind(event), encoded(event)))
+        for command in commands:
+            self._unwritten.append((now_ms, command_kind(command), encoded(command)))
 
     async def _flush(self) -> None:
         if self._unwritten:
@@ -175,6 +210,8 @@ class TradeManager:
 
     def _act(self, command: Command) -> None:
         match command:
+            case Verdict():
+                pass
             case Note():
                 self._on_note(command)
             case RecordTrade():
@@ -243,13 +280,13 @@ class TradeManager:
         await self._send(order)
 
     async def _place(self, order: NewOrder) -> None:
-        for delay_s in (*PROTECT_RETRY_DELAYS_S, None):
+        """Send a protective or closing order until its outcome is certain, or unknown."""
+        for tried in itertools.count():
             try:
-                await self._send(order, raises_retryable=delay_s is not None)
+                await self._send(order, raises_retryable=True)
             except Retryable as error:
-                assert delay_s is not None
                 log.warning("order_retry client_id=%s error=%s", order.client_id, error)
-                await asyncio.sleep(max(delay_s, error.retry_after_ms / 1000))
+                await asyncio.sleep(_pause_s(tried, error))
             else:
                 return
 
@@ -287,7 +324,8 @@ class TradeManager:
         )
 
     async def _cancel(self, command: Cancel) -> None:
-        for delay_s in (*PROTECT_RETRY_DELAYS_S, None):
+        """Cancel an order, again and again: a cancel that was carried out twice does no harm."""
+        for tried in itertools.count():
             try:
                 await self._fence()
                 await self._client.cancel_order(
@@ -295,30 +333,48 @@ class TradeManager:
                 )
             except OrderNotFound:
                 break
+            except (Retryable, OutcomeUnknown) as error:
+                log.warning("cancel_retry client_id=%s error=%s", command.client_id, error)
+                await asyncio.sleep(_pause_s(tried, error))
             except VenueError as error:
-                log.warning("cancel_failed client_id=%s error=%s", command.client_id, error)
-                if delay_s is None:
-                    return
-                await asyncio.sleep(delay_s)
+                # It may be triggering: the next reading of the account sees what became of it.
+                log.warning("cancel_refused client_id=%s error=%s", command.client_id, error)
+                return
             else:
                 break
         self.submit(Canceled(symbol=command.symbol, client_id=command.client_id))
 
     async def _look_up(self, command: LookUp) -> None:
-        """Ask until the venue answers; only its own "not found", several times, means absent."""
+        """Ask until the venue answers; absent is what neither its name nor the lists show."""
         not_found = 0
-        while not_found < len(LOOK_UP_DELAYS_S):
+        while True:
+            is_last = not_found == len(LOOK_UP_DELAYS_S) - 1
             await asyncio.sleep(LOOK_UP_DELAYS_S[not_found])
             try:
                 await self._report_found(command)
             except OrderNotFound:
-                not_found += 1
+                not_found += not is_last
+                if not is_last or await self._is_listed(command):
+                    continue
+                break
             except VenueError as error:
                 log.warning("look_up_failed client_id=%s error=%s", command.client_id, error)
                 await asyncio.sleep(LOOK_UP_PAUSE_S)
             else:
                 return
         self.submit(Absent(symbol=command.symbol, client_id=command.client_id))
+
+    async def _is_listed(self, command: LookUp) -> bool:
+        """Return whether the order is in the venue's lists, or they could not be read."""
+        try:
+            listed = await self._client.recent_orders(
+                command.symbol, is_conditional=command.is_conditional
+            )
+            listed += await self._client.open_orders(command.symbol)
+        except VenueError as error:
+            log.warning("look_up_failed client_id=%s error=%s", command.client_id, error)
+            return True
+        return any(report.client_id == command.client_id for report in listed)
 
     async def _report_found(self, command: LookUp) -> None:
         report = await self._client.query_order(
@@ -345,19 +401,71 @@ class TradeManager:
             self._go(self._read_account(command))
 
     async def _fetch_account(self) -> None:
-        """Read the account; first the newest fills, so that no trade is lost."""
-        for symbol, state in self._book.symbols.items():
-            if state.trade is None and not state.is_entering:
-                continue
-            # The core drops what it has seen; the venue tells at most 7 days from the start.
-            since_ms = max(0, state.fill_ms - FILLS_OVERLAP_MS) or None
-            for fill in await self._client.user_trades(symbol, start_ms=since_ms):
-                self.submit(FillFound(fill=fill))
-        balance, positions, orders = await asyncio.gather(
-            self._client.balance(), self._client.positions(), self._client.open_orders()
-        )
-        self.submit(AccountRead(balance=balance, positions=positions, orders=orders))
+        """Read the account; first the newest fills and payments, so that no trade is lost."""
+        found: list[CoreEvent] = []
+        for symbol, wanted in wanted_records(self._book).items():
+            found += await self._records(symbol, wanted)
+        # Orders before positions: a stop that is listed had a position then, and what is flat
+        # afterwards is flat.
+        orders = await self._open_orders()
+        balance, positions = await asyncio.gather(self._client.balance(), self._client.positions())
+        recent = await self._recent_orders(positions)
+        for event in sorted(found, key=_time_of):
+            self.submit(event)
+        self.submit(AccountRead(balance=balance, positions=positions, orders=orders, recent=recent))
+
+    async def _records(self, symbol: str, wanted: Wanted) -> list[CoreEvent]:
+        """Return the fills and payments of a symbol that may not have been seen."""
+        found: list[CoreEvent] = []
+        since_ms = wanted.fills_ms
+        while True:
+            page = await self._client.user_trades(symbol, start_ms=since_ms, limit=FILLS_PAGE)
+            found += [FillFound(fill=fill) for fill in page]
+            if since_ms is None or len(page) < FILLS_PAGE or page[-1].time_ms == since_ms:
+                break
+            since_ms = page[-1].time_ms
+        if wanted.funding_ms is not None:
+            paid = await self._client.funding_payments(symbol, start_ms=wanted.funding_ms)
+            found += [
+                FundingFound(symbol=row.symbol, amount=row.amount, time_ms=row.time_ms)
+                for row in paid
+            ]
+        return found
+
+    async def _open_orders(self) -> tuple[OrderReport, ...]:
+        symbols = list(self._book.symbols)
+        if not 0 < len(symbols) <= LISTED_ONE_BY_ONE:
+            return await self._client.open_orders()
+        listed = [await self._client.open_orders(symbol) for symbol in symbols]
+        return tuple(report for part in listed for report in part)
+
+    async def _recent_orders(self, positions: Sequence[PositionReport]) -> tuple[OrderReport, ...]:
+        """Return the newest orders of symbols with a position that the book does not know."""
+        found: tuple[OrderReport, ...] = ()
+        for position in positions:
+            state = self._book.symbols.get(position.symbol)
+            is_known = state is None or state.trade is not None or state.is_entering
+            if position.qty and not is_known:
+                found += await self._client.recent_orders(position.symbol, is_conditional=False)
+        return found
+
+
+def _time_of(event: CoreEvent) -> int:
+    return event.fill.time_ms if isinstance(event, FillFound) else event.time_ms
+
+
+def _pause_s(tried: int, error: VenueError) -> float:
+    """Return the seconds before a protective request is tried again.
+
+    A ban is waited for to its end, which is told; other limits do not hold for what protects.
+    """
+    delay_s = PROTECT_RETRY_DELAYS_S[min(tried, len(PROTECT_RETRY_DELAYS_S) - 1)]
+    if isinstance(error, Retryable) and error.http_status == BANNED:
+        return max(delay_s, error.retry_after_ms / 1000)
+    return delay_s
 
 
 _OUTGOING = (Enter, Place, Cancel)
 """Commands that change something at the venue: the journal is committed before them."""
+_MAY_BE_SKIPPED = (Signal, AccountEvent)
+"""Events that come in great number and, where nothing follows from them, need no record."""

@@ -63,6 +63,19 @@ class ReadAccount:
     why: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What was decided about an entry that a script asked for; nothing is to be done about it."""
+
+    symbol: str
+    script: str
+    action: str
+    candle_open_ms: int
+    is_taken: bool
+    reason: str
+    """Why it was skipped; empty where it was taken."""
+
+
 class NoteKind(StrEnum):
     """What a note to the operator is about."""
 
@@ -112,4 +125,4 @@ class Trade:
     profit: Decimal
 
 
-Command = Enter | Place | Cancel | LookUp | WatchStop | ReadAccount | Note | RecordTrade
+Command = Enter | Place | Cancel | LookUp | WatchStop | ReadAccount | Verdict | Note | RecordTrade

@@ -97,6 +97,16 @@ def _amount(raw: str) -> Decimal:
     return value
 
 
+def _percent(raw: str) -> Decimal:
+    try:
+        value = Decimal(raw.strip().removesuffix("%"))
+    except InvalidOperation:
+        raise ValueError("a percentage is needed, such as 20") from None
+    if not value.is_finite() or not 0 <= value <= 100:
+        raise ValueError("must be from 0 to 100")
+    return value
+
+
 def _intervals(raw: str) -> tuple[str, ...]:
     names = tuple(part.strip() for part in raw.split(",") if part.strip())
     for name in names:
@@ -208,6 +218,15 @@ class Config:
     )
     no_chart: bool = _setting(False, _flag, "serve no chart page during --loop")
     no_browser: bool = _setting(False, _flag, "open no browser")
+    max_daily_loss: Decimal = _setting(
+        Decimal(20),
+        _percent,
+        "per cent of a UTC day's first balance after whose loss nothing is opened; 0: no limit",
+        metavar="PERCENT",
+    )
+    max_positions: int = _setting(
+        20, _whole(0, 1000), "open at most so many positions at once; 0: no limit", metavar="N"
+    )
     live: bool = _setting(False, _flag, "allow real orders on a real venue", is_flag_only=True)
     yes_live: bool = _setting(
         False, _flag, "answer the typed confirmation of --live", is_flag_only=True

@@ -11,6 +11,8 @@ from milo.events import AccountEvent, AlgoEvent, LeverageEvent, OrderEvent, Stre
 from milo.model import (
     Balance,
     CommissionRate,
+    EntryIntent,
+    ExitIntent,
     Fill,
     Instrument,
     Intent,
@@ -32,13 +34,21 @@ class Signal:
     is_forming: bool
     action: str
     """As the script wrote it."""
-    intent: Intent
+    entry: EntryIntent | None = None
+    exit: ExitIntent | None = None
+    """Exactly one of `entry` and `exit` is there: the action, parsed."""
     price: Decimal
     """Close of the newest candle that the script saw: the price for sizing."""
     atr: Decimal | None
     """ATR(14) of the last closed candle, where the action needs it."""
     marks: Mapping[str, Decimal] = field(default_factory=dict)
     """Latest prices of symbols with a position, for the account's equity."""
+
+    @property
+    def intent(self) -> Intent:
+        intent = self.entry or self.exit
+        assert intent is not None
+        return intent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +78,8 @@ class AccountRead:
     balance: Balance
     positions: tuple[PositionReport, ...]
     orders: tuple[OrderReport, ...]
+    recent: tuple[OrderReport, ...] = ()
+    """The newest regular orders, open or not, of symbols with a position that nobody here knows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +131,33 @@ class FillFound:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FundingFound:
+    """A funding payment read from the venue's statement, after the stream may have lost some."""
+
+    symbol: str
+    amount: Decimal
+    """What the wallet received (negative: paid)."""
+    time_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed:
+    """The book was rebuilt from the journal: what was under way then has to be asked about."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReconcileDue:
+    """It is time to compare the book with the venue again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KillSwitch:
+    """The operator wants out: open nothing any more, close everything at market."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StopOverdue:
     """The time of a WatchStop is over: a stop may not be confirmed, or executions not seen."""
 
@@ -135,6 +174,10 @@ CoreEvent = (
     | Absent
     | Canceled
     | FillFound
+    | FundingFound
+    | Resumed
+    | ReconcileDue
+    | KillSwitch
     | StopOverdue
     | OrderEvent
     | AlgoEvent

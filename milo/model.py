@@ -206,6 +206,24 @@ class SymbolConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AccountConfig:
+    """The account's modes, and whether it may trade at all."""
+
+    can_trade: bool
+    is_hedge: bool
+    is_multi_assets: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyPermissions:
+    """What an API key may do."""
+
+    can_withdraw: bool
+    can_trade_futures: bool
+    is_ip_bound: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewOrder:
     """An order to be sent. `is_close_position` closes all and takes no quantity."""
 
@@ -275,6 +293,15 @@ class FundingRate:
     symbol: str
     time_ms: int
     rate: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FundingPayment:
+    """What a funding settlement added to the wallet (negative: paid), USDT."""
+
+    symbol: str
+    amount: Decimal
+    time_ms: int
 
 
 class DistanceKind(StrEnum):

@@ -10,6 +10,7 @@ from milo.model import (
     Balance,
     CommissionRate,
     Fill,
+    FundingPayment,
     NewOrder,
     OrderReport,
     PositionReport,
@@ -45,6 +46,12 @@ class TradingClient(Protocol):
     async def query_order(
         self, symbol: str, client_id: str, *, is_conditional: bool
     ) -> OrderReport: ...
+    async def recent_orders(
+        self, symbol: str, *, is_conditional: bool, start_ms: int | None = None
+    ) -> tuple[OrderReport, ...]: ...
+    async def funding_payments(
+        self, symbol: str, *, start_ms: int
+    ) -> tuple[FundingPayment, ...]: ...
     async def user_trades(
         self,
         symbol: str,

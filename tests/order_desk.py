@@ -21,11 +21,14 @@ from milo.commands import (
     ReadAccount,
     RecordTrade,
     Trade,
+    Verdict,
     WatchStop,
 )
 from milo.inbox import CoreEvent, FillFound, Signal, StopOverdue, SymbolReady
 from milo.model import (
     CommissionRate,
+    EntryIntent,
+    ExitIntent,
     Fill,
     Instrument,
     LeverageBracket,
@@ -118,7 +121,8 @@ def signal(
         candle_open_ms=candle * HOUR_MS,
         is_forming=is_forming,
         action=action,
-        intent=intent,
+        entry=intent if isinstance(intent, EntryIntent) else None,
+        exit=intent if isinstance(intent, ExitIntent) else None,
         price=price,
         atr=atr,
         marks={SYMBOL: price} if marks is None else marks,
@@ -205,7 +209,7 @@ class Desk:
                 trade = self.book.symbols[SYMBOL].trade
                 fills = [] if trade is None else venue.fills_since(trade.entry_ms)
                 return [*_found(fills), venue.account_read()]
-            case WatchStop() | Note() | RecordTrade():
+            case WatchStop() | Verdict() | Note() | RecordTrade():
                 return []
 
     def settle(self) -> None:

@@ -75,6 +75,10 @@ COMMANDS: tuple[CommandSpec, ...] = (
         flag="closeallpositions", module="close", text="close every position at market"
     ),
     CommandSpec(
+        flag="replay", module="replay_run", nargs="one", metavar="RUN",
+        text="feed a recorded run (or `last`) through the core again and compare its commands",
+    ),
+    CommandSpec(
         flag="serve-exchange", module="serve_exchange",
         text="run the embedded exchange alone, at speed 1 unless told otherwise",
     ),
@@ -89,6 +93,14 @@ COMMANDS: tuple[CommandSpec, ...] = (
     CommandSpec(
         flag="set-keys", module="set_keys", nargs="one", metavar="VENUE",
         text="ask for a venue's API key and secret and store them encrypted",
+    ),
+    CommandSpec(
+        flag="doctor", module="doctor",
+        text="check clock, keys, account, stops, disk; changes nothing; exit code 1 on a FAIL",
+    ),
+    CommandSpec(
+        flag="explain", module="explain", nargs="one", metavar="ACTION",
+        text="work out what an action would do now: quantity, loss at the stop, liquidation",
     ),
     CommandSpec(
         flag="show-config", module="show_config", text="print every setting with its origin"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 
 from milo.cli.context import App
 from milo.cli.positions import open_positions, position_line
@@ -11,6 +13,7 @@ from milo.cli.venue import OpenVenue, Purpose, open_venue
 from milo.clock import wall_ms
 from milo.errors import ConfigError, EngineError, OrderNotFound, OutcomeUnknown
 from milo.model import NewOrder, OrderType, PositionReport
+from milo.ops.folder_lock import LOCK_FILE, holder_of
 from milo.orders.ids import Leg, client_id, is_ours, run_id_of, signal_key
 
 TRIES = 25
@@ -31,6 +34,8 @@ async def run(app: App) -> int:
         if venue.is_real and not app.config.live:
             raise ConfigError(f"{venue.title} is read only: closing needs --live")
         _confirm(app, chosen)
+        if not app.arguments.values and await _engine_closes(app, venue):
+            return 0
         run_id = run_id_of(wall_ms())
         for position in chosen:
             await _close(venue, position, run_id)
@@ -54,10 +59,29 @@ def _confirm(app: App, chosen: list[PositionReport]) -> None:
     if app.arguments.is_confirmed:
         return
     for position in chosen:
-        app.console.say(f"     {position_line(position, ())}")
+        app.console.say(f"     {position_line(position)}")
     typed = app.console.ask(f"Close {len(chosen)} position(s) at market? Type yes: ")
     if typed.strip().lower() not in ("y", "yes"):
         raise ConfigError("not confirmed: nothing was closed")
+
+
+async def _engine_closes(app: App, venue: OpenVenue) -> bool:
+    """Throw the kill switch of the engine that trades here, and see whether all is flat then."""
+    engine = holder_of(venue.folder, LOCK_FILE)
+    if engine is None:
+        return False
+    app.console.say(f"kill switch: the engine (process {engine}) opens nothing any more and closes")
+    try:
+        os.kill(engine, signal.SIGUSR1)
+    except ProcessLookupError:
+        return False
+    for _ in range(TRIES):
+        if not await open_positions(venue):
+            app.console.say("every position is closed")
+            return True
+        await asyncio.sleep(PAUSE_S)
+    app.console.warn("the engine has not closed everything: closing the rest from here")
+    return False
 
 
 async def _close(venue: OpenVenue, position: PositionReport, run_id: str) -> None:

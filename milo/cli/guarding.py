@@ -21,7 +21,10 @@ _PASSED_ON = ("exchange", "seed", "keys_file", "market", "funding")
 async def guarding(
     app: App, venue: OpenVenue, symbols: Sequence[str], *, run_id: str, operator: Operator
 ) -> AsyncIterator[GuardLink | None]:
-    """Connect with the venue's guard, started where none runs; None where none is needed."""
+    """Have a guard run, started where none does; the session opens the link once it is ready.
+
+    None where none is needed.
+    """
     if not _can_order(app, venue):
         yield None
         return
@@ -43,8 +46,7 @@ async def guarding(
         pause_left_s=lambda: client.pause_left_s,
         on_problem=operator.problem,
     )
-    await link.open()
-    operator.say(f"guard: process {link.pid}")
+    await link.stand_by()
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(link.run(), name="guard link")
         try:

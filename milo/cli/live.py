@@ -13,6 +13,7 @@ from milo.activity import Activity
 from milo.cli import backfill
 from milo.cli.context import App, Engine, Executor, Manager, Slot, Streams
 from milo.cli.journal import RunJournal
+from milo.cli.kill_switch import KillSwitchWatch
 from milo.cli.operator import Operator
 from milo.cli.stepping import Stepper
 from milo.cli.venue import OpenVenue
@@ -35,7 +36,8 @@ from milo.inbox import Signal, SymbolRules
 from milo.intervals import open_of
 from milo.model import Candle, ScriptHeader
 from milo.money import ZERO
-from milo.orders.book import Account, CoreConfig
+from milo.orders.book import Account, Book, CoreConfig
+from milo.orders.ledger import open_rows
 from milo.script.request import AccountView, PositionView
 from milo.store import instruments, klines
 from milo.wire.streams import kline_stream
@@ -76,6 +78,7 @@ class LiveSession:
         run_id: str,
         journal: RunJournal,
         operator: Operator,
+        resumed: Book | None = None,
         guard: GuardLink | None = None,
     ) -> None:
         self._app = app
@@ -88,6 +91,10 @@ class LiveSession:
         self._last_stream_s = monotonic_s()
         self.last_market_s: float | None = None
         self.start_wallet = ZERO
+        self.carried = ZERO
+        """What open positions had realised, less fees, before this run took them up."""
+        if resumed is not None:
+            self.carried = sum((row.profit for row in open_rows(resumed)), ZERO)
         loop_kind = app.arguments.loop
         self.manager: Manager = app.make.manager(
             client=venue.client,
@@ -98,12 +105,17 @@ class LiveSession:
             config=CoreConfig(
                 venue_expires_brackets=venue.dialect.has_algo_service,
                 may_trade=not venue.is_real or app.config.live,
+                max_daily_loss=app.config.max_daily_loss / 100,
+                max_open_positions=app.config.max_positions,
             ),
             on_note=self._on_note,
+            resumed=resumed,
             guard=guard,
         )
+        self._guard = guard
         if guard is not None:
             guard.on_takeover = self._on_takeover
+        self._kill_switch = KillSwitchWatch(self.manager, operator, app.config.data_dir)
         self.engine: Engine = app.make.engine(
             emit=self._on_signal,
             account=self.account_view,
@@ -167,17 +179,26 @@ class LiveSession:
                 self._tasks = tasks
                 running = [tasks.create_task(self.manager.run(), name="trade manager")]
                 self.start_wallet = (await self._account()).wallet
+                await self._take_lease()
                 running += [
                     tasks.create_task(self.engine.run(), name="script engine"),
                     tasks.create_task(self._pump(), name="stream pump"),
                     tasks.create_task(self._keep_alive(), name="listen key"),
                     tasks.create_task(self._keep_house(), name="housekeeping"),
+                    tasks.create_task(self._kill_switch.run(), name="kill switch"),
                 ]
-                await self._until_ended(tasks)
+                with self._kill_switch.on_signal():
+                    await self._until_ended(tasks)
                 for task in running:
                     task.cancel()
         finally:
             await self._streams.close()
+
+    async def _take_lease(self) -> None:
+        """Take over from the guard: from here on this process answers for the positions."""
+        if self._guard is not None:
+            await self._guard.open()
+            self._operator.say(f"guard: process {self._guard.pid}")
 
     def end(self) -> None:
         """Let the run end; what is under way is finished first."""

@@ -1,29 +1,28 @@
-"""`--listopenpositions`: numbered, with stop and target."""
+"""`--listopenpositions`: numbered, with what protects each and which script opened it."""
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 from milo.cli.context import App
+from milo.cli.json_output import check_json_path, give_json, says_json_only
+from milo.cli.position_rows import PositionRow, position_lines, position_row, rows_json
+from milo.cli.recovery import last_run, replayed
 from milo.cli.venue import OpenVenue, Purpose, open_venue
-from milo.model import OrderReport, OrderType, PositionReport
-from milo.money import plain, shown
-
-_STOPS = (OrderType.STOP_MARKET, OrderType.STOP)
-_TARGETS = (OrderType.TAKE_PROFIT_MARKET, OrderType.TAKE_PROFIT)
+from milo.errors import StoreError
+from milo.model import Direction, PositionReport
+from milo.money import plain
 
 
 async def run(app: App) -> int:
-    """Print one line a position."""
+    """Print the open positions, or write them where --json says."""
+    check_json_path(app)
     async with open_venue(app, Purpose(needs_keys=True)) as venue:
-        positions = await open_positions(venue)
-        if not positions:
-            app.console.say(f"no open position on {venue.title}")
-            return 0
-        orders = await venue.client.open_orders()
-        app.console.say(venue.title)
-        for number, position in enumerate(positions, start=1):
-            app.console.say(f"{number:>3}  {position_line(position, orders)}")
+        rows = await _rows(venue)
+        title = venue.title
+    if not says_json_only(app):
+        lines = [title, *position_lines(rows)] if rows else [f"no open position on {title}"]
+        for line in lines:
+            app.console.say(line)
+    give_json(app, rows_json(rows, venue=app.config.exchange))
     return 0
 
 
@@ -33,27 +32,44 @@ async def open_positions(venue: OpenVenue) -> list[PositionReport]:
     return sorted(found, key=lambda position: position.symbol)
 
 
-def position_line(position: PositionReport, orders: tuple[OrderReport, ...]) -> str:
-    """Return a position's line, with the stop and target that stand at the venue."""
-    stop = _trigger(position, orders, _STOPS)
-    target = _trigger(position, orders, _TARGETS)
-    notional = abs(position.qty) * position.mark_price
-    liquidation = plain(position.liquidation_price) if position.liquidation_price else "none"
+def position_line(position: PositionReport) -> str:
+    """Return in a few words which position this is."""
     return (
         f"{position.symbol} {position.direction} {plain(abs(position.qty))} "
-        f"@ {plain(position.entry_price)}  mark {plain(position.mark_price)}  "
-        f"notional {shown(notional)}  profit {shown(position.unrealized)} USDT  "
-        f"stop {'NONE' if stop is None else plain(stop)}  "
-        f"target {'-' if target is None else plain(target)}  liquidation {liquidation}"
+        f"@ {plain(position.entry_price)}"
     )
 
 
-def _trigger(
-    position: PositionReport, orders: tuple[OrderReport, ...], types: tuple[OrderType, ...]
-) -> Decimal | None:
-    for order in orders:
-        if order.symbol == position.symbol and order.type in types:
-            is_exit = order.side is position.direction.exit_side
-            if is_exit and (order.is_close_position or order.is_reduce_only):
-                return order.trigger_price
-    return None
+async def _rows(venue: OpenVenue) -> list[PositionRow]:
+    positions = await open_positions(venue)
+    if not positions:
+        return []
+    orders = await venue.client.open_orders()
+    holders = await _holders(venue)
+    return [
+        position_row(
+            number,
+            position,
+            orders=orders,
+            config=await venue.client.symbol_config(position.symbol),
+            script=_script_of(position, holders),
+        )
+        for number, position in enumerate(positions, start=1)
+    ]
+
+
+async def _holders(venue: OpenVenue) -> dict[str, tuple[Direction, str]]:
+    """Return, by symbol, which script holds what, as the newest run's record tells."""
+    newest = await last_run(venue.store, venue.account)
+    if newest is None:
+        return {}
+    try:
+        book = (await replayed(venue.store, newest)).book
+    except StoreError:  # recorded by another Milo: nobody is known then
+        return {}
+    return {symbol: (trade.direction, trade.script) for symbol, trade in book.open_trades()}
+
+
+def _script_of(position: PositionReport, holders: dict[str, tuple[Direction, str]]) -> str | None:
+    direction, script = holders.get(position.symbol, (None, None))
+    return script if direction is position.direction else None

@@ -18,13 +18,15 @@ from milo.cli.guarding import guarding
 from milo.cli.journal import RunJournal
 from milo.cli.live import LiveSession, Plan
 from milo.cli.operator import Operator
-from milo.cli.summary import closing_lines, summary, versions, write_summary
+from milo.cli.recovery import closed_rows, resume
+from milo.cli.summary import closing_lines, summary, trade_row, versions, write_summary
 from milo.cli.venue import OpenVenue, Purpose, open_venue
 from milo.clock import iso_minute, monotonic_s, wall_ms
 from milo.config import has_display
 from milo.errors import ConfigError, ScriptError
 from milo.intervals import INTERVAL_MS
 from milo.orders.ids import run_id_of
+from milo.orders.ledger import open_rows
 
 CHART_PORT = 8080
 
@@ -55,6 +57,14 @@ async def _run_on(app: App, venue: OpenVenue, plans: Sequence[Plan], started_s: 
     operator = Operator(app.console, venue.clock, shows_prints=_shows_prints(app, venue))
     operator.say(f"Milo {__version__} on {_where(venue)}")
     run_id = run_id_of(wall_ms())
+    resumed, line = await resume(
+        venue.store,
+        account=venue.account,
+        run_id=run_id,
+        symbols=[plan.symbol for plan in plans],
+    )
+    if line:
+        operator.say(line)
     journal = RunJournal(venue.store, run_id)
     await journal.start(
         venue=venue.name, header_json=_header(venue, plans), now_ms=venue.clock.now_ms()
@@ -62,7 +72,14 @@ async def _run_on(app: App, venue: OpenVenue, plans: Sequence[Plan], started_s: 
     symbols = [plan.symbol for plan in plans]
     async with guarding(app, venue, symbols, run_id=run_id, operator=operator) as guard:
         session = LiveSession(
-            app, venue, plans, run_id=run_id, journal=journal, operator=operator, guard=guard
+            app,
+            venue,
+            plans,
+            run_id=run_id,
+            journal=journal,
+            operator=operator,
+            resumed=resumed,
+            guard=guard,
         )
         content = await _run_session(app, session, journal, started_s)
     for line in closing_lines(content):
@@ -84,9 +101,13 @@ async def _run_session(
             slots=session.slots,
             manager=session.manager,
             start_balance=session.start_wallet,
+            carried=session.carried,
             seconds=monotonic_s() - started_s,
         )
         if app.config.json is not None:
+            before = await asyncio.shield(closed_rows(session.venue.store, session.venue.account))
+            rows = [*before, *open_rows(session.manager.book)]
+            content["all_trades"] = [trade_row(row) for row in rows]
             write_summary(app.config.json, content)
         await asyncio.shield(journal.end(session.venue.clock.now_ms()))
     return content
@@ -192,6 +213,7 @@ def _header(venue: OpenVenue, plans: Sequence[Plan]) -> str:
     return json.dumps(
         {
             "venue": venue.name,
+            "account": venue.account,
             "title": venue.title,
             "versions": versions(),
             "scripts": [

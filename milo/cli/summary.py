@@ -23,9 +23,13 @@ def summary(
     slots: Sequence[Slot],
     manager: Manager,
     start_balance: Decimal,
+    carried: Decimal,
     seconds: float,
 ) -> dict[str, Any]:
-    """Return the summary; money as decimal strings, times in ms UTC."""
+    """Return the summary; money as decimal strings, times in ms UTC.
+
+    `carried` is what positions that were taken up had realised before; their rows tell it again.
+    """
     rows = manager.trades()
     account = manager.book.account
     return {
@@ -36,6 +40,7 @@ def summary(
         "fills": manager.fills_seen,
         "script_errors": sum(slot.errors for slot in slots),
         "start_balance": plain(start_balance),
+        "carried": plain(carried),
         "final_balance": plain(start_balance if account is None else account.wallet),
         "seconds": round(seconds, 3),
         "versions": versions(),
@@ -93,7 +98,8 @@ def closing_lines(content: dict[str, Any]) -> list[str]:
         f"{len(closed):,} closed trades ({won:,} won), {len(rows) - len(closed)} open; balance "
         f"{shown(start)} -> {shown(final)} USDT ({change:+.2f} %)",
     ]
-    difference = final - start - sum((Decimal(row["profit"]) for row in rows), ZERO)
+    earned = sum((Decimal(row["profit"]) for row in rows), ZERO) - Decimal(content["carried"])
+    difference = final - start - earned
     if difference:
         lines.append(
             f"note: the balance differs from start + trades by {plain(difference)} USDT "

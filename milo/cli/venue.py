@@ -40,7 +40,9 @@ class OpenVenue:
     store: Store
     exchange: EmbeddedExchange | None
     """None on a venue outside."""
-    has_keys: bool
+    account: str
+    """Names the account: what an earlier run knew of it may be taken up."""
+    signer: Signer | None
     is_real: bool
     password: str | None = field(default=None, repr=False)
     """The key file's, for the guard that this process starts."""
@@ -115,7 +117,8 @@ async def _open_sim(app: App, purpose: Purpose, stack: AsyncExitStack) -> OpenVe
         client=client,
         store=store,
         exchange=exchange,
-        has_keys=True,
+        account=address.account,
+        signer=signer,
         is_real=False,
     )
 
@@ -253,7 +256,7 @@ async def _open_outside(app: App, purpose: Purpose, stack: AsyncExitStack) -> Op
     name, title, dialect, is_real = known.name, known.title, known.dialect, known.is_real
     rest_url, ws_url = known.rest_url, known.ws_url
     signer, password = await asyncio.to_thread(unlocked, app, name, is_needed=purpose.needs_keys)
-    folder = (config.data_dir / name).resolve()
+    folder = venue_folder(config)
     _make_folder(folder)
     if purpose.is_run:
         stack.enter_context(FolderLock(folder))
@@ -274,7 +277,8 @@ async def _open_outside(app: App, purpose: Purpose, stack: AsyncExitStack) -> Op
         client=client,
         store=store,
         exchange=None,
-        has_keys=signer is not None,
+        account=_account_of(signer),
+        signer=signer,
         is_real=is_real,
         password=password,
     )
@@ -289,6 +293,13 @@ def venue_of(text: str) -> Venue:
     return Venue(
         name=name, title=title, rest_url=rest_url, ws_url=ws_url, dialect=BINANCE, is_real=True
     )
+
+
+def _account_of(signer: Signer | None) -> str:
+    """Return a name of the account behind an API key that does not tell the key."""
+    if signer is None:
+        return "none"
+    return hashlib.sha256(signer.api_key.encode()).hexdigest()[:16]
 
 
 def _refuse_sim_settings(config: Config) -> None:
@@ -309,6 +320,13 @@ def _parse_url(text: str) -> tuple[str, str, str]:
     rest_url = f"{parts.scheme}://{parts.netloc}"
     ws_url = f"{'wss' if parts.scheme == 'https' else 'ws'}://{parts.netloc}"
     return parts.netloc.replace(":", "-"), rest_url, ws_url
+
+
+def venue_folder(config: Config) -> Path:
+    """Return the folder of the configured venue, which may not be there yet; ConfigError."""
+    if config.is_sim:
+        return sim_folder(config, market_symbol(config, None))
+    return (config.data_dir / venue_name(config.exchange)).resolve()
 
 
 def venue_name(text: str) -> str:

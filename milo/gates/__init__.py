@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from milo.gates import (
     account_known,
+    daily_loss,
     foreign_position,
+    halted,
+    open_positions,
     read_only,
     trading_status,
     unexplained_position,
@@ -16,11 +19,14 @@ from milo.gates import (
 from milo.gates.verdict import Gate, GateInput, Skip
 
 GATES: tuple[Gate, ...] = (
+    halted.gate,
     read_only.gate,
     account_known.gate,
     trading_status.gate,
     foreign_position.gate,
     unexplained_position.gate,
+    daily_loss.gate,
+    open_positions.gate,
 )
 
 

@@ -21,6 +21,16 @@ class GateInput:
     unexplained_qty: Decimal
     """What the account shows on the symbol beyond Milo's position and the foreign one; signed."""
     action: str
+    halted: str | None = None
+    """Why the run opens nothing any more; None while it may."""
+    lost_today: Decimal = Decimal(0)
+    """Share of the day's first wallet that is lost now."""
+    max_daily_loss: Decimal = Decimal(0)
+    """The same as a limit; 0: none."""
+    other_positions: int = 0
+    """Symbols besides this one with a position, or an entry under way."""
+    max_open_positions: int = 0
+    """0: no limit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,6 +116,7 @@ class GuardLink:
         self._proof_s = float("-inf")
         self._news = asyncio.Event()
         self._is_leaving = False
+        self._opened = asyncio.Event()
 
     @property
     def pid(self) -> int | None:
@@ -156,8 +157,25 @@ class GuardLink:
 
     # --- life -----------------------------------------------------------------------------------
 
+    async def stand_by(self) -> None:
+        """See to it that a guard runs; one that has taken over goes on until `open`."""
+        if self._keeper.find() is None:
+            await self._begin_anew()
+
+    async def _begin_anew(self) -> Address:
+        if not await self._keeper.end():
+            raise EngineError("an old guard hangs and cannot be ended")
+        return await self._keeper.start(self._prove)
+
     async def open(self) -> None:
-        """Find the guard, or start one; EngineError where there is none to be had."""
+        """Take the lease from the guard, or from a new one; EngineError where there is none.
+
+        From now on the engine answers for every position: it must be ready to.
+        """
+        await self._find_or_start()
+        self._opened.set()
+
+    async def _find_or_start(self) -> None:
         address = self._keeper.find()
         if address is not None:
             try:
@@ -166,12 +184,11 @@ class GuardLink:
                 log.warning("guard_replaced pid=%d why=%s", address.pid, lost)
             else:
                 return
-        if not await self._keeper.end():
-            raise EngineError("an old guard hangs and cannot be ended")
-        await self._start()
+        await self._converse_with(await self._begin_anew())
 
     async def run(self) -> None:
-        """Keep the lease until `bye`; replace a guard that is lost."""
+        """Keep the lease from `open` until `bye`; replace a guard that is lost."""
+        await self._opened.wait()
         try:
             while not self._is_leaving:
                 await self._run_once()
@@ -317,7 +334,10 @@ class GuardLink:
     # --- another guard --------------------------------------------------------------------------
 
     async def _start(self) -> None:
-        address = await self._keeper.start(self._prove)
+        await self._converse_with(await self._keeper.start(self._prove))
+
+    async def _converse_with(self, address: Address) -> None:
+        """Connect with a guard that has just been started."""
         self._took = None
         await self._connect(address)
         log.info("guard_started pid=%d", address.pid)

@@ -50,6 +50,8 @@ class Address:
     speed: str
     """A number, or `max`."""
     base_interval: str
+    account: str
+    """Random, made with the account."""
 
     def __repr__(self) -> str:
         return f"Address(pid={self.pid}, rest_url={self.rest_url!r})"
@@ -190,6 +192,7 @@ def _read_address(state_dir: Path) -> Address | None:
             title=raw["title"],
             speed=str(raw["speed"]),
             base_interval=raw["base_interval"],
+            account=raw["account"],
         )
     except (OSError, ValueError, KeyError):
         # Absent, or left half-written by a crash: nobody can be reached through it.

@@ -18,6 +18,7 @@ from milo.orders.ids import Leg
 from milo.orders.machine import OrderState
 from milo.orders.seen import NOTHING_SEEN, SeenTrades
 
+SAME_FUNDING_MS = 60_000
 _NAMELESS = frozenset({OrderState.PLACING, OrderState.UNKNOWN, OrderState.ABSENT})
 
 
@@ -62,6 +63,11 @@ class OwnOrder:
         return self.seen_qty < self.filled_qty
 
     @property
+    def is_missing(self) -> bool:
+        """It was not found, and may have arrived all the same: it is asked for once more."""
+        return self.state is OrderState.ABSENT and not self.is_given_up
+
+    @property
     def is_complete(self) -> bool:
         """Nothing more is to come from it, and all that came has been seen."""
         return self.state.is_final and not self.has_unseen_fills
@@ -89,6 +95,23 @@ class ExitPart:
     realized: Decimal = ZERO
     fees: Decimal = ZERO
     last_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SeenFunding:
+    """A funding payment that was booked, and where it was told."""
+
+    time_ms: int
+    amount: Decimal
+    is_statement: bool
+    """Read from the venue's statement; else told by the stream."""
+
+    def is_same(self, other: SeenFunding) -> bool:
+        """Whether both tell of one payment: stream and statement may be seconds apart."""
+        if self.is_statement is other.is_statement:
+            return self.time_ms == other.time_ms
+        is_near = abs(self.time_ms - other.time_ms) < SAME_FUNDING_MS
+        return is_near and self.amount == other.amount
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,8 +189,8 @@ class SymbolBook:
     """The highest seen."""
     fill_ms: int = 0
     """Time of the newest execution seen."""
-    funding_seen: tuple[int, ...] = ()
-    """Times of the newest funding payments, so that each is booked once."""
+    funding_seen: tuple[SeenFunding, ...] = ()
+    """The newest funding payments, so that each is booked once."""
     stray_funding: tuple[tuple[int, Decimal], ...] = ()
     """(time, amount) of funding that came while no position of ours was known."""
     waiting: tuple[Execution, ...] = ()
@@ -188,6 +211,17 @@ class SymbolBook:
             own.leg is Leg.ENTRY and own.order.side is side and not own.is_complete
             for own in self.orders.values()
         )
+
+    def pending_entry(self, key: str) -> OwnOrder | None:
+        """Return the entry of a trade that may still open something; None where it is resolved."""
+        for own in self.orders.values():
+            if own.leg is Leg.ENTRY and own.key == key and (own.is_missing or not own.is_complete):
+                return own
+        return None
+
+    def stops_of(self, key: str) -> list[OwnOrder]:
+        """Return the stops that were sent for a trade, oldest first."""
+        return [own for own in self.orders.values() if own.leg is Leg.STOP and own.key == key]
 
     @property
     def unexplained_qty(self) -> Decimal:
@@ -244,6 +278,12 @@ class Book:
     """Account events that came since it was asked for: it may be older than they are."""
     overtaken: int = 0
     """How many readings in a row such events have overtaken."""
+    halted: str | None = None
+    """Why nothing is opened any more in this run: the kill switch; None while all is well."""
+    day: int = 0
+    """Days since 1970 (UTC, the venue's clock) of `day_wallet`."""
+    day_wallet: Decimal | None = None
+    """The wallet as the day began for us; transfers since then are added."""
     symbols: Mapping[str, SymbolBook] = field(default_factory=dict)
 
     def with_symbol(self, symbol_book: SymbolBook) -> Book:
@@ -271,9 +311,16 @@ class Book:
 class CoreConfig:
     """What the core is told of the run and never changes."""
 
-    stop_deadline_s: float = 3.0
-    """Wall seconds between first fill and confirmed stop, after which the position is closed."""
+    stop_deadline_s: float = 2.2
+    """Wall seconds between first fill and confirmed stop, after which the position is closed: so
+    that the closing order is under way before the three seconds of the promise are over."""
     venue_expires_brackets: bool = True
-    """Whether the venue ends closePosition orders itself once the position is gone."""
+    """Whether the venue has an Algo service: it ends closePosition orders itself once the position
+    is gone, takes none without a position, and no second one of a kind."""
     may_trade: bool = True
     """False on a real venue without --live: signals are shown, nothing is sent."""
+    max_daily_loss: Decimal = ZERO
+    """Share of the day's first wallet balance (0.2 = 20 %) that may be lost in a UTC day before
+    nothing is opened any more that day; 0: no limit."""
+    max_open_positions: int = 0
+    """How many positions may be open at once; 0: no limit."""

@@ -13,10 +13,11 @@ from milo.orders.book import OwnOrder, SymbolBook
 from milo.orders.fills import settle_part
 from milo.orders.ids import Leg
 from milo.orders.machine import OrderState
+from milo.orders.protect import ensure_protection
 from milo.orders.turn import Turn
 
 RETRY_S = 0.25
-RETRY_LIMIT_S = 8.0
+RETRY_LIMIT_S = 1.0
 
 CLOSING = frozenset({Leg.CLOSE, Leg.REVERSE})
 
@@ -52,17 +53,22 @@ def on_close_failed(turn: Turn, state: SymbolBook, own_id: str, text: str) -> No
         turn.read_account("a closing order was refused")
         return
     state = _drop_queued(turn, turn.change_trade(state, closing_id=None))
-    if trade.closes == 1:
-        turn.read_account("a closing order was refused")
-        return
-    delay_s = min(RETRY_S * 2 ** (trade.closes - 2), RETRY_LIMIT_S)
+    turn.read_account("a closing order was refused")
+    delay_s = min(RETRY_S * 2 ** (trade.closes - 1), RETRY_LIMIT_S)
     turn.watch_order(turn.change_order(state, own_id, is_watched=False), own_id, delay_s)
 
 
 def on_close_overdue(turn: Turn, state: SymbolBook, own: OwnOrder) -> None:
     """Go on after the pause that follows a closing order which failed again."""
     trade = state.trade
-    if own.is_complete and trade is not None and trade.key == own.key and not trade.is_closing:
+    if not own.is_complete or trade is None or trade.key != own.key or trade.is_closing:
+        return
+    stop = state.orders.get(trade.stop_id or "")
+    if stop is None or stop.state.is_final:
+        # Nothing protects it, and reading the account may take long: try the stop again.
+        state = turn.change_trade(state, stop_id=None, is_stop_confirmed=False)
+        ensure_protection(turn, state)
+    else:
         turn.read_account("closing orders were refused")
 
 

@@ -18,11 +18,13 @@ from milo.orders.book import (
     ExitPart,
     OpenTrade,
     OwnOrder,
+    SeenFunding,
     SymbolBook,
 )
 from milo.orders.ids import Leg
 from milo.orders.lines import exit_line
 from milo.orders.protect import announce, start_stop_watch, sweep_leftovers
+from milo.orders.suspect import stop_to_take_over
 from milo.orders.turn import Turn, find_order, trade_of
 
 UNCLAIMED_KEPT = 50
@@ -167,7 +169,8 @@ def _on_entry_fill(
     if trade is None:
         trade = _opened(state, fill, own, entering)
         state = turn.change(state, trade=trade, stray_funding=())
-        start_stop_watch(turn, state)
+        if not trade.is_stop_confirmed:
+            start_stop_watch(turn, state)
         _reclaim(turn, fill.symbol, fill.trade_id)
     else:
         qty = trade.qty + fill.qty
@@ -219,6 +222,7 @@ def _opened(state: SymbolBook, fill: Fill, own: OwnOrder, entering: Entering) ->
     assert isinstance(signal.intent, EntryIntent)
     # Usually none; where a part of the entry was opened and closed before, ids go on from there.
     before = [other.leg for other in state.orders.values() if other.key == own.key]
+    stop = stop_to_take_over(state, own.key)
     return OpenTrade(
         script=signal.script,
         direction=signal.intent.direction,
@@ -232,6 +236,9 @@ def _opened(state: SymbolBook, fill: Fill, own: OwnOrder, entering: Entering) ->
         intent=signal.intent,
         key=own.key,
         atr=signal.atr,
+        stop_id=None if stop is None else stop.order.client_id,
+        stop_price=None if stop is None else stop.order.trigger_price,
+        is_stop_confirmed=stop is not None and stop.state.is_standing,
         attempts=before.count(Leg.STOP),
         target_attempts=before.count(Leg.TARGET),
         closes=before.count(Leg.CLOSE) + before.count(Leg.REVERSE),
@@ -355,12 +362,15 @@ def _has_reached(
     return level is not None and toward.sign * (price - level) >= 0
 
 
-def on_funding(turn: Turn, symbol: str, change: Decimal, event_ms: int) -> None:
+def on_funding(
+    turn: Turn, symbol: str, change: Decimal, event_ms: int, *, is_statement: bool
+) -> None:
     """Book a funding payment on the symbol's open trade, once."""
     state = turn.book.symbols.get(symbol)
-    if state is None or not change or event_ms in state.funding_seen:
+    paid = SeenFunding(event_ms, change, is_statement)
+    if state is None or not change or any(paid.is_same(seen) for seen in state.funding_seen):
         return
-    state = turn.change(state, funding_seen=(*state.funding_seen[-FUNDING_KEPT:], event_ms))
+    state = turn.change(state, funding_seen=(*state.funding_seen[-FUNDING_KEPT:], paid))
     if state.trade is not None:
         turn.change_trade(state, funding=state.trade.funding + change)
         return

@@ -30,6 +30,11 @@ class OrderState(StrEnum):
     def is_final(self) -> bool:
         return self in FINAL
 
+    @property
+    def is_standing(self) -> bool:
+        """Whether the venue has said that it has the order and will carry it out."""
+        return self in (OrderState.OPEN, OrderState.TRIGGERED, OrderState.PARTIAL)
+
 
 _S = OrderState
 FINAL = frozenset({_S.FILLED, _S.CANCELED, _S.EXPIRED, _S.REJECTED, _S.FINISHED, _S.ABSENT})

@@ -18,24 +18,32 @@ from milo.model import (
     NewOrder,
     OrderReport,
     OrderStatus,
-    OrderType,
 )
-from milo.money import plain
 from milo.orders.book import OwnOrder, SymbolBook
+from milo.orders.brackets import bracket_order
 from milo.orders.ids import Leg, client_id
 from milo.orders.lines import entry_line
 from milo.orders.machine import OrderState
 from milo.orders.protection import Protection, Unprotectable, default_stop, plan_protection
+from milo.orders.suspect import (
+    NO_POSITION,
+    STOP_IS_THERE,
+    WOULD_TRIGGER,
+    on_suspected_stop_failed,
+)
 from milo.orders.turn import Turn, trade_of
 
-WOULD_TRIGGER = frozenset({-2021, -4142})
-"""The exchange's codes for a stop or target that the price has already passed."""
-DISPUTED = frozenset({-4130, -4509})
+DISPUTED = frozenset({STOP_IS_THERE, NO_POSITION})
 """Codes that contradict our picture: another stop is there already, or no position is."""
 DISPUTED_TRIES = 3
 TARGET_TRIES = 3
+STOP_TRIES = 8
+"""Stops sent for a position whose earlier ones were lost on the way."""
+LOST_STOP_S = 0.15
+"""Wall seconds after which a stop whose answer was lost is sent again, where that is safe."""
+TRIGGER_DEADLINE_S = 2.0
+"""Wall seconds that a stop may stay triggered without its order filling."""
 
-_STANDS = frozenset({OrderState.OPEN, OrderState.TRIGGERED, OrderState.PARTIAL})
 _LIVE = frozenset({OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED})
 
 
@@ -47,6 +55,9 @@ def on_entry_progress(turn: Turn, symbol: str, own_id: str, *, is_due: bool = Fa
         return
     if trade.stop_id is not None:
         _check_again(turn, state)
+        state = turn.of(symbol)
+        if trade_of(state).target_id is None and not trade_of(state).is_announced:
+            ensure_target(turn, state)
     elif own.is_complete or is_due:
         ensure_protection(turn, state)
 
@@ -130,8 +141,9 @@ def on_bracket_report(
         _on_orphan(turn, state, own_id, report)
     elif not has_moved:
         return
-    elif own_id == trade.stop_id and state.orders[own_id].state in _STANDS:
+    elif own_id == trade.stop_id and state.orders[own_id].state.is_standing:
         _confirm(turn, state)
+        _watch_trigger(turn, turn.of(symbol), own_id)
     elif own_id == trade.target_id and state.orders[own_id].state is OrderState.OPEN:
         announce(turn, state)
 
@@ -161,9 +173,41 @@ def _confirm(turn: Turn, state: SymbolBook) -> None:
     ensure_target(turn, state)
 
 
+def _watch_trigger(turn: Turn, state: SymbolBook, own_id: str) -> None:
+    if state.trade is not None and state.orders[own_id].state is OrderState.TRIGGERED:
+        turn.watch_order(state, own_id, TRIGGER_DEADLINE_S)
+
+
+def on_stop_order_overdue(turn: Turn, state: SymbolBook, own_id: str) -> None:
+    """Act on a stop that has been triggered for long, or whose answer was lost."""
+    trade, own = state.trade, state.orders[own_id]
+    if trade is None or trade.stop_id != own_id or trade.is_closing:
+        return
+    if own.state is OrderState.TRIGGERED:
+        text = f"the stop triggered and did not fill within {TRIGGER_DEADLINE_S:g} s: closing"
+        turn.note(NoteKind.PROBLEM, state, text)
+        turn.close_at_market(state, ExitReason.STOP)
+    elif own.state is OrderState.UNKNOWN and trade.attempts < STOP_TRIES:
+        # No second stop can stand beside the first: this one takes its place, or tells of it.
+        ensure_protection(turn, turn.change_trade(state, stop_id=None))
+
+
 def _on_orphan(turn: Turn, state: SymbolBook, own_id: str, report: OrderReport) -> None:
     """Deal with a stop or target that stands at the venue and is not the position's own."""
     own, trade = state.orders[own_id], state.trade
+    entry = state.pending_entry(own.key)
+    if trade is None and entry is not None:
+        # It waits for the position of an entry whose outcome is not known yet.
+        if entry.is_missing:
+            turn.give(
+                LookUp(
+                    symbol=report.symbol,
+                    client_id=entry.order.client_id,
+                    is_conditional=False,
+                    is_protective=True,
+                )
+            )
+        return
     if trade is None or trade.key != own.key:
         if report.status in _LIVE:
             cancel_bracket(turn, own_id, own)
@@ -192,6 +236,15 @@ def sweep_leftovers(turn: Turn, state: SymbolBook) -> None:
             cancel_bracket(turn, own_id, own)
 
 
+def sweep_suspected_stops(turn: Turn, state: SymbolBook, key: str) -> None:
+    """Cancel the stops of an entry that has ended without a position, where they may stand."""
+    if state.trade is not None or state.pending_entry(key) is not None:
+        return
+    for own in state.stops_of(key):
+        if not own.state.is_final:
+            cancel_bracket(turn, own.order.client_id, own)
+
+
 def announce(turn: Turn, state: SymbolBook) -> None:
     """Say once, in one line, what was entered and how it is protected."""
     trade = trade_of(state)
@@ -207,6 +260,13 @@ def on_bracket_failed(turn: Turn, state: SymbolBook, own_id: str, failed: Failed
     if failed.failure is Failure.UNKNOWN:
         # Also once its position is gone: it may be there and then has to go.
         look_up_bracket(turn, state, own_id)
+        is_stop = trade is not None and own_id == trade.stop_id
+        if is_stop and turn.config.venue_expires_brackets:
+            turn.watch_order(
+                turn.change_order(state, own_id, is_watched=False), own_id, LOST_STOP_S
+            )
+    elif trade is None and state.pending_entry(state.orders[own_id].key) is not None:
+        on_suspected_stop_failed(turn, state, state.orders[own_id], failed)
     elif trade is None or own_id not in (trade.stop_id, trade.target_id):
         return
     elif own_id == trade.stop_id:
@@ -222,12 +282,24 @@ def on_bracket_failed(turn: Turn, state: SymbolBook, own_id: str, failed: Failed
 
 
 def _on_stop_refused(turn: Turn, state: SymbolBook, failed: Failed) -> None:
+    lost = _lost_stop(state)
+    if failed.code == STOP_IS_THERE and lost is not None:
+        # The one whose answer was lost had arrived.
+        own_id = lost.order.client_id
+        state = turn.change_trade(state, stop_id=own_id, stop_price=lost.order.trigger_price)
+        _confirm(turn, state)
+        return
     if failed.code in DISPUTED and trade_of(state).attempts < DISPUTED_TRIES:
         turn.change_trade(state, stop_id=None)
         turn.read_account(f"stop refused: {failed.text}")
         return
     turn.note(NoteKind.PROBLEM, state, f"stop refused, closing at market: {failed.text}")
     turn.close_at_market(state, ExitReason.STOP)
+
+
+def _lost_stop(state: SymbolBook) -> OwnOrder | None:
+    stops = state.stops_of(trade_of(state).key)
+    return next((own for own in stops if own.state is OrderState.UNKNOWN), None)
 
 
 def _give_up_target(turn: Turn, state: SymbolBook, why: str) -> None:
@@ -318,12 +390,12 @@ def _bracket_order(
     turn: Turn, state: SymbolBook, leg: Leg, trigger_price: Decimal, attempt: int
 ) -> NewOrder:
     trade = trade_of(state)
-    kind = OrderType.STOP_MARKET if leg is Leg.STOP else OrderType.TAKE_PROFIT_MARKET
-    return NewOrder(
+    return bracket_order(
         symbol=state.ready.instrument.symbol,
-        side=trade.direction.exit_side,
-        type=kind,
-        client_id=client_id(turn.book.run_id, trade.key, leg, attempt),
-        trigger_price=Decimal(plain(trigger_price)),
-        is_close_position=True,
+        direction=trade.direction,
+        run_id=turn.book.run_id,
+        key=trade.key,
+        leg=leg,
+        trigger_price=trigger_price,
+        attempt=attempt,
     )

@@ -16,8 +16,11 @@ from milo.orders.protect import (
     on_bracket_ended,
     on_bracket_report,
     on_entry_progress,
+    on_stop_order_overdue,
     on_stop_overdue,
+    sweep_suspected_stops,
 )
+from milo.orders.suspect import UNANSWERED_S, is_suspect, protect_suspect
 from milo.orders.turn import Turn, find_order, match_report
 
 BRACKETS = frozenset({Leg.STOP, Leg.TARGET})
@@ -143,6 +146,7 @@ def _progress(turn: Turn, symbol: str, own_id: str, *, has_moved: bool) -> None:
     if own.leg is Leg.ENTRY:
         if own.is_complete and has_moved:
             _note_unfilled(turn, symbol, own)
+            sweep_suspected_stops(turn, turn.of(symbol), own.key)
         on_entry_progress(turn, symbol, own_id)
     elif own.leg in CLOSING:
         on_close_progress(turn, symbol, own_id, has_moved=has_moved)
@@ -165,6 +169,8 @@ def _watch_fills(turn: Turn, symbol: str, own_id: str) -> None:
         return
     if _is_waiting_for_stop(state, own):
         turn.watch_order(state, own_id, PART_DEADLINE_S)
+    elif is_suspect(state, own):
+        turn.watch_order(state, own_id, UNANSWERED_S)
     elif own.has_unseen_fills:
         turn.watch_order(state, own_id, FILL_DEADLINE_S * 2 ** min(own.asked, LONGEST_WAIT))
 
@@ -196,6 +202,9 @@ def _on_order_overdue(turn: Turn, state: SymbolBook, own_id: str) -> None:
     own = state.orders[own_id]
     if own.leg is Leg.ENTRY:
         on_entry_progress(turn, own.order.symbol, own_id, is_due=True)
+        protect_suspect(turn, turn.of(own.order.symbol), own_id)
+    elif own.leg is Leg.STOP:
+        on_stop_order_overdue(turn, state, own_id)
     elif own.leg in CLOSING:
         on_close_overdue(turn, state, own)
     state = turn.of(own.order.symbol)

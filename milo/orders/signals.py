@@ -9,17 +9,25 @@ from __future__ import annotations
 from decimal import Decimal
 
 from milo import gates
-from milo.commands import Enter, NoteKind, Place
+from milo.commands import Enter, NoteKind, Place, Verdict
 from milo.gates.verdict import GateInput
 from milo.inbox import Signal
 from milo.intervals import next_open_ms
 from milo.model import EntryIntent, ExitIntent, ExitReason, NewOrder, OrderType
-from milo.money import ZERO, floor_to, plain
+from milo.money import ZERO
 from milo.orders.book import Entering, OpenTrade, SymbolBook
 from milo.orders.ids import Leg, client_id, signal_key
-from milo.orders.lots import market_step, smallest_market_qty
+from milo.orders.limits import lost_today, positions_in_use
 from milo.orders.protection import Unprotectable
-from milo.orders.sizing import EntryRefused, Sized, SizingInput, size_entry
+from milo.orders.sizing import (
+    EntryRefused,
+    ExitRefused,
+    Sized,
+    SizingInput,
+    size_entry,
+    size_exit,
+)
+from milo.orders.suspect import UNANSWERED_S
 from milo.orders.turn import Turn
 
 _HUNDRED = Decimal(100)
@@ -80,15 +88,10 @@ def _on_exit(turn: Turn, state: SymbolBook, signal: Signal, intent: ExitIntent) 
         state = turn.change(state, acted={**state.acted, kind: signal.candle_open_ms})
         turn.close_at_market(state, ExitReason.CLOSE)
         return
-    instrument = state.ready.instrument
-    qty = floor_to(trade.qty * intent.percent / _HUNDRED, market_step(instrument))
-    smallest = smallest_market_qty(instrument)
-    if qty < smallest:
-        text = (
-            f"{signal.action}: {plain(intent.percent)} % of {plain(trade.qty)} rounds down to "
-            f"{plain(qty)}, below the exchange's minimum {plain(smallest)}"
-        )
-        _refuse(turn, state, kind, signal, text)
+    try:
+        qty = size_exit(intent, trade.qty, state.ready.instrument)
+    except ExitRefused as error:
+        _refuse(turn, state, kind, signal, f"{signal.action}: {error}")
         return
     state = turn.change(state, acted={**state.acted, kind: signal.candle_open_ms})
     _close_part(turn, state, trade, qty, key=_key_of(signal, kind))
@@ -126,6 +129,7 @@ def launch_queued(turn: Turn, symbol: str) -> None:
         else:
             _enter(turn, state, signal, sized)
             return
+    _judge(turn, signal, refusal)
     turn.note(NoteKind.REFUSED, state, f"{signal.action} not sent after the close: {refusal}")
 
 
@@ -146,6 +150,11 @@ def _ask_gates(turn: Turn, state: SymbolBook, signal: Signal) -> str | None:
             foreign_qty=state.foreign_qty,
             unexplained_qty=state.unexplained_qty,
             action=signal.action,
+            halted=turn.book.halted,
+            lost_today=lost_today(turn.book, signal.marks),
+            max_daily_loss=turn.config.max_daily_loss,
+            other_positions=positions_in_use(turn.book, signal.symbol),
+            max_open_positions=turn.config.max_open_positions,
         )
     )
     return None if skip is None else skip.reason
@@ -159,7 +168,22 @@ def _refuse(turn: Turn, state: SymbolBook, kind: str, signal: Signal, text: str)
     if state.refused.get(kind) == signal.candle_open_ms:
         return
     turn.note(NoteKind.REFUSED, state, text)
+    _judge(turn, signal, text)
     turn.change(state, refused={**state.refused, kind: signal.candle_open_ms})
+
+
+def _judge(turn: Turn, signal: Signal, refusal: str = "") -> None:
+    """Put on record what became of a signal."""
+    turn.give(
+        Verdict(
+            symbol=signal.symbol,
+            script=signal.script,
+            action=signal.action,
+            candle_open_ms=signal.candle_open_ms,
+            is_taken=not refusal,
+            reason=refusal,
+        )
+    )
 
 
 def _sized(
@@ -216,3 +240,5 @@ def _enter(turn: Turn, state: SymbolBook, signal: Signal, sized: Sized) -> None:
             must_set_isolated=not state.is_isolated,
         )
     )
+    turn.watch_order(state, order.client_id, UNANSWERED_S)
+    _judge(turn, signal)

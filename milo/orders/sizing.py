@@ -14,7 +14,9 @@ from milo.errors import EngineError
 from milo.model import (
     AmountKind,
     CommissionRate,
+    Direction,
     EntryIntent,
+    ExitIntent,
     Instrument,
     LeverageBracket,
 )
@@ -33,6 +35,10 @@ class EntryRefused(EngineError):
     """The entry is not sent; the text has the numbers."""
 
 
+class ExitRefused(EngineError):
+    """The exit is not sent; the text has the numbers."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sized:
     """An entry ready to be sent."""
@@ -44,6 +50,8 @@ class Sized:
     margin: Decimal
     loss_at_stop: Decimal
     """If entered at `price` and stopped at the stop's price, taker fees of both sides included."""
+    profit_at_target: Decimal | None
+    """If entered at `price` and closed at the target's price, taker fees of both sides deducted."""
     protection: Protection
     """At `price`; planned again from the fill."""
     notes: tuple[str, ...]
@@ -91,15 +99,36 @@ def size_entry(intent: EntryIntent, given: SizingInput) -> Sized:
         instrument=given.instrument,
         brackets=given.brackets,
     )
+    target = protection.target_price
     return Sized(
         qty=qty,
         leverage=leverage,
         price=given.price,
         margin=qty * given.price / leverage,
         loss_at_stop=qty * _loss_per_unit(given.price, protection.stop_price, given.fees),
+        profit_at_target=None
+        if target is None
+        else qty * profit_per_unit(intent.direction, given.price, target, given.fees),
         protection=protection,
         notes=tuple(notes),
     )
+
+
+def size_exit(intent: ExitIntent, held: Decimal, instrument: Instrument) -> Decimal:
+    """Return how much of a position `close(N%)` closes; all of it is never refused.
+
+    Raises ExitRefused where the part is below the exchange's smallest order.
+    """
+    if intent.percent == _HUNDRED:
+        return held
+    qty = floor_to(held * intent.percent / _HUNDRED, market_step(instrument))
+    smallest = smallest_market_qty(instrument)
+    if qty < smallest:
+        raise ExitRefused(
+            f"{plain(intent.percent)} % of {plain(held)} rounds down to {plain(qty)}, below the "
+            f"exchange's minimum {plain(smallest)}"
+        )
+    return qty
 
 
 def _whole_leverage(intent: EntryIntent, given: SizingInput, notes: list[str]) -> int:
@@ -182,6 +211,14 @@ def _rounded(qty: Decimal, given: SizingInput, notes: list[str]) -> Decimal:
             f"{plain(instrument.min_notional)} USDT of {instrument.symbol}"
         )
     return rounded
+
+
+def profit_per_unit(
+    direction: Direction, entry_price: Decimal, exit_price: Decimal, fees: CommissionRate
+) -> Decimal:
+    """Return what one unit earns between two prices, taker fees of both sides deducted."""
+    gross = direction.sign * (exit_price - entry_price)
+    return gross - fees.taker * (entry_price + exit_price)
 
 
 def _loss_per_unit(price: Decimal, stop: Decimal, fees: CommissionRate) -> Decimal:

@@ -20,17 +20,23 @@ from milo.inbox import (
     Failed,
     Failure,
     FillFound,
+    FundingFound,
+    KillSwitch,
+    ReconcileDue,
+    Resumed,
     Signal,
     StopOverdue,
     SymbolReady,
 )
-from milo.orders.adopt import on_account_read, on_stream_reset, on_symbol_ready
 from milo.orders.book import Account, Book, CoreConfig, SymbolBook
 from milo.orders.closing import on_close_failed
 from milo.orders.fills import on_funding
 from milo.orders.ids import Leg
+from milo.orders.limits import close_what_opens, note_day, note_transfer, on_kill_switch
 from milo.orders.machine import OrderState
-from milo.orders.protect import on_bracket_absent, on_bracket_failed
+from milo.orders.protect import on_bracket_absent, on_bracket_failed, sweep_suspected_stops
+from milo.orders.reconcile import on_account_read, on_stream_reset, on_symbol_ready
+from milo.orders.recover import on_resumed
 from milo.orders.reports import (
     BRACKETS,
     look_up,
@@ -42,6 +48,7 @@ from milo.orders.reports import (
     release_waiting,
 )
 from milo.orders.signals import launch_queued, on_signal
+from milo.orders.suspect import protect_suspect, stop_to_take_over
 from milo.orders.turn import Turn
 
 FUNDING = "FUNDING_FEE"
@@ -53,12 +60,15 @@ def step(
 ) -> tuple[Book, tuple[Command, ...]]:
     """Return the book after the event, and what is to be done about it, in order."""
     turn = Turn(book, config, now_ms)
+    note_day(turn)
     _handle(turn, event)
     for symbol in turn.book.symbols:
         if turn.of(symbol).waiting:
             release_waiting(turn, symbol)
         if turn.of(symbol).queued is not None:
             launch_queued(turn, symbol)
+        if turn.book.halted is not None:
+            close_what_opens(turn, symbol)
     return turn.book, tuple(turn.commands)
 
 
@@ -83,8 +93,16 @@ def _handle(turn: Turn, event: CoreEvent) -> None:
             _on_absent(turn, event)
         case Canceled():
             _on_canceled(turn, event)
+        case FundingFound():
+            on_funding(turn, event.symbol, event.amount, event.time_ms, is_statement=True)
         case StopOverdue():
             on_overdue(turn, event)
+        case Resumed():
+            on_resumed(turn)
+        case ReconcileDue():
+            turn.read_account("at intervals")
+        case KillSwitch():
+            on_kill_switch(turn, event.reason)
         case SymbolReady():
             on_symbol_ready(turn, event)
         case AccountRead():
@@ -117,11 +135,12 @@ def _on_account(turn: Turn, event: AccountEvent) -> None:
         turn.book = dataclasses.replace(
             turn.book, account=account, events_in_reading=turn.book.events_in_reading + 1
         )
+        note_transfer(turn, event)
     if event.reason == FUNDING:
         symbols = [change.symbol for change in event.positions]
         symbol = event.funding_symbol or (symbols[0] if len(symbols) == 1 else None)
         if symbol is not None:
-            on_funding(turn, symbol, event.change, event.event_ms)
+            on_funding(turn, symbol, event.change, event.event_ms, is_statement=False)
 
 
 def _is_news(account: Account, event: AccountEvent) -> bool:
@@ -149,8 +168,10 @@ def _on_failed(turn: Turn, event: Failed) -> None:
         on_bracket_failed(turn, state, event.client_id, event)
     elif is_unknown:
         look_up(turn, state, event.client_id)
+        protect_suspect(turn, turn.of(event.symbol), event.client_id)
     elif own.leg is Leg.ENTRY:
         turn.note(NoteKind.REFUSED, state, f"entry refused by the exchange: {event.text}")
+        sweep_suspected_stops(turn, state, own.key)
     else:
         text = f"closing order refused: {event.text}"
         on_close_failed(turn, state, event.client_id, text)
@@ -163,7 +184,8 @@ def _on_absent(turn: Turn, event: Absent) -> None:
         return
     if own.state is OrderState.ABSENT:
         if not own.is_given_up:
-            turn.change_order(state, event.client_id, is_given_up=True)
+            state = turn.change_order(state, event.client_id, is_given_up=True)
+            sweep_suspected_stops(turn, state, own.key)
             turn.read_account("an order that never arrived was given up")
         return
     if own.state not in _UNDECIDED and not own.is_doubted:
@@ -174,6 +196,9 @@ def _on_absent(turn: Turn, event: Absent) -> None:
         on_bracket_absent(turn, state, event.client_id)
     elif own.leg is Leg.ENTRY:
         turn.note(NoteKind.REFUSED, state, "the entry never reached the exchange")
+        if stop_to_take_over(state, own.key) is not None:
+            # Yet a stop was sent for it, and stands or may stand.
+            turn.read_account("an entry seems absent, its stop does not")
     else:
         text = "the closing order never reached the exchange"
         on_close_failed(turn, state, event.client_id, text)

@@ -92,13 +92,36 @@ def read_run(
 
 
 def iterate_run(
-    conn: sqlite3.Connection, run_id: str, *, after_seq: int | None = None
+    conn: sqlite3.Connection,
+    run_id: str,
+    *,
+    after_seq: int | None = None,
 ) -> Iterator[JournalEntry]:
     """Yield a run's entries in order, for runs too long to hold at once."""
     rows = conn.execute(
         """SELECT seq, time_ms, kind, body FROM entries
            WHERE run_id = ? AND seq > ? ORDER BY seq""",
         (run_id, -(2**63) if after_seq is None else after_seq),
+    )
+    return (JournalEntry(*row) for row in rows)
+
+
+def iterate_plain(conn: sqlite3.Connection, run_id: str) -> Iterator[tuple[int, int, str, str]]:
+    """Yield (seq, time_ms, kind, body) of a run in order, as a replay takes them."""
+    for entry in iterate_run(conn, run_id):
+        yield entry.seq, entry.time_ms, entry.kind, entry.body
+
+
+def iterate_kinds(
+    conn: sqlite3.Connection, run_id: str, kinds: Sequence[str]
+) -> Iterator[JournalEntry]:
+    """Yield a run's entries of these kinds in order."""
+    marks = ", ".join("?" * len(kinds))
+    # Only question marks are put into the text; the kinds are bound.
+    rows = conn.execute(
+        f"""SELECT seq, time_ms, kind, body FROM entries
+            WHERE run_id = ? AND kind IN ({marks}) ORDER BY seq""",  # noqa: S608
+        (run_id, *kinds),
     )
     return (JournalEntry(*row) for row in rows)
 

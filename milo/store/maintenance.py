@@ -13,6 +13,7 @@ from pathlib import Path
 
 from milo.errors import StoreError
 from milo.intervals import DAY_MS
+from milo.store.faults import store_error
 
 _TASK = "vacuum"
 
@@ -76,6 +77,22 @@ def find_damage(conn: sqlite3.Connection) -> str | None:
     """Check the file's structure; return the first thing that is wrong, None where it is sound."""
     finding = str(conn.execute("PRAGMA quick_check(1)").fetchone()[0])
     return None if finding == "ok" else " ".join(finding.split())
+
+
+def damage_of_file(path: Path) -> str | None:
+    """As `find_damage`, of a database at rest or in use, which is not changed. Raises StoreError.
+
+    Whatever schema it has: a database of an older Milo can be sound too.
+    """
+    try:
+        # as_uri quotes what a path may hold.
+        conn = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+        try:
+            return find_damage(conn)
+        finally:
+            conn.close()
+    except sqlite3.Error as error:
+        raise store_error(error, path) from error
 
 
 def _used_bytes(conn: sqlite3.Connection) -> int:

@@ -7,7 +7,15 @@ from decimal import Decimal
 import msgspec
 
 from milo.errors import ProtocolError
-from milo.model import Balance, CommissionRate, LeverageBracket, PositionReport, SymbolConfig
+from milo.model import (
+    AccountConfig,
+    Balance,
+    CommissionRate,
+    KeyPermissions,
+    LeverageBracket,
+    PositionReport,
+    SymbolConfig,
+)
 from milo.wire.dialects import Dialect
 from milo.wire.limits import Cost
 from milo.wire.rest import Effect, Request, Security, WireStruct, decode, given, read_nothing
@@ -209,6 +217,84 @@ def set_hedge_mode(is_hedge: bool) -> Request[None]:
         security=Security.SIGNED,
         effect=Effect.SETTING,
         parse=read_nothing,
+    )
+
+
+class _Multi(WireStruct):
+    multi_assets_margin: bool
+
+
+_MULTI = msgspec.json.Decoder(_Multi)
+
+
+def is_multi_assets() -> Request[bool]:
+    """Return the request that tells whether other assets than USDT back positions."""
+    return Request(
+        method="GET",
+        path="/fapi/v1/multiAssetsMargin",
+        security=Security.SIGNED,
+        cost=Cost(weight=30),
+        parse=lambda body: decode(body, _MULTI, what="asset mode").multi_assets_margin,
+    )
+
+
+class _AccountConfig(WireStruct):
+    can_trade: bool
+    dual_side_position: bool
+    multi_assets_margin: bool
+
+
+_ACCOUNT_CONFIG = msgspec.json.Decoder(_AccountConfig)
+
+
+def account_config() -> Request[AccountConfig]:
+    """Return the request for the account's modes; only for `dialect.has_account_config`."""
+    return Request(
+        method="GET",
+        path="/fapi/v1/accountConfig",
+        security=Security.SIGNED,
+        cost=Cost(weight=5),
+        parse=_read_account_config,
+    )
+
+
+def _read_account_config(body: bytes) -> AccountConfig:
+    row = decode(body, _ACCOUNT_CONFIG, what="accountConfig")
+    return AccountConfig(
+        can_trade=row.can_trade,
+        is_hedge=row.dual_side_position,
+        is_multi_assets=row.multi_assets_margin,
+    )
+
+
+class _KeyPermissions(WireStruct):
+    enable_withdrawals: bool
+    enable_futures: bool
+    ip_restrict: bool
+
+
+_KEY_PERMISSIONS = msgspec.json.Decoder(_KeyPermissions)
+
+
+def key_permissions() -> Request[KeyPermissions]:
+    """Return the request for the key's own rights; it goes to `Venue.permissions_url`.
+
+    Source: exchange documentation, "Get API Key Permission" of the wallet interface.
+    """
+    return Request(
+        method="GET",
+        path="/sapi/v1/account/apiRestrictions",
+        security=Security.SIGNED,
+        parse=_read_key_permissions,
+    )
+
+
+def _read_key_permissions(body: bytes) -> KeyPermissions:
+    row = decode(body, _KEY_PERMISSIONS, what="apiRestrictions")
+    return KeyPermissions(
+        can_withdraw=row.enable_withdrawals,
+        can_trade_futures=row.enable_futures,
+        is_ip_bound=row.ip_restrict,
     )
 
 

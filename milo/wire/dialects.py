@@ -20,6 +20,8 @@ class Dialect:
     """Conditional orders go to `/fapi/v1/algoOrder`; else to `/fapi/v1/order` with stopPrice."""
     has_symbol_config: bool
     """Leverage and margin type come from `symbolConfig`; else from `positionRisk`."""
+    has_account_config: bool
+    """`accountConfig` tells all modes at once; else each has a request of its own."""
     account_path: str
     position_path: str
     market_route: str
@@ -36,6 +38,7 @@ BINANCE = Dialect(
     name="binance",
     has_algo_service=True,
     has_symbol_config=True,
+    has_account_config=True,
     account_path="/fapi/v3/account",
     position_path="/fapi/v3/positionRisk",
     market_route="/market",
@@ -49,6 +52,7 @@ ASTER = Dialect(
     name="aster",
     has_algo_service=False,
     has_symbol_config=False,
+    has_account_config=False,
     account_path="/fapi/v4/account",
     position_path="/fapi/v2/positionRisk",
     market_route="",
@@ -72,6 +76,8 @@ class Venue:
     ws_url: str
     dialect: Dialect
     is_real: bool
+    permissions_url: str | None = None
+    """Where a key's own rights can be asked for; None where nowhere."""
 
 
 # The demo exchange's stream host has moved before; newest sources (2026-07 to 2026-09) agree on
@@ -84,6 +90,7 @@ _VENUES = (
         ws_url="wss://fstream.binance.com",
         dialect=BINANCE,
         is_real=True,
+        permissions_url="https://api.binance.com",
     ),
     Venue(
         name="binance-demo",

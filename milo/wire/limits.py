@@ -62,8 +62,11 @@ def _window_name(window_s: int) -> str:
 
 FUNDING_LIMIT = Limit(kind=LimitKind.FUNDING, window_s=300, cap=500)
 
+WEIGHT_WINDOW_S = 60
+"""The window of the request weight, on every venue of this protocol."""
+
 DEFAULT_LIMITS: tuple[Limit, ...] = (
-    Limit(kind=LimitKind.WEIGHT, window_s=60, cap=2400),
+    Limit(kind=LimitKind.WEIGHT, window_s=WEIGHT_WINDOW_S, cap=2400),
     Limit(kind=LimitKind.ORDERS, window_s=60, cap=1200),
     Limit(kind=LimitKind.ORDERS, window_s=10, cap=300),
     FUNDING_LIMIT,

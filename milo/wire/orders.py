@@ -116,6 +116,23 @@ def place_order(dialect: Dialect, order: NewOrder) -> Request[OrderReport]:
     )
 
 
+def try_order(dialect: Dialect, order: NewOrder) -> Request[None]:
+    """Return the request that has a regular order checked and nothing placed.
+
+    The Algo service has no such check: ValueError for an order that would go there.
+    """
+    check_order(order)
+    if order.is_conditional and dialect.has_algo_service:
+        raise ValueError("conditional orders cannot be tested here: the Algo service has no test")
+    return Request(
+        method="POST",
+        path=f"{_ORDER_PATH}/test",
+        params=_order_params(order),
+        security=Security.SIGNED,
+        parse=read_nothing,
+    )
+
+
 def cancel_order(
     dialect: Dialect, symbol: str, client_id: str, *, is_conditional: bool
 ) -> Request[None]:
@@ -156,6 +173,24 @@ def open_orders(
     if not dialect.has_algo_service:
         return (regular,)
     return (_listed("/fapi/v1/openAlgoOrders", symbol, _read_algo_orders), regular)
+
+
+def recent_orders(
+    dialect: Dialect, symbol: str, *, is_conditional: bool, start_ms: int | None = None
+) -> Request[tuple[OrderReport, ...]]:
+    """Return the request for a symbol's orders of any state, of one service, oldest first.
+
+    Without `start_ms` the newest of the last days; at most 500.
+    """
+    is_algo = is_conditional and dialect.has_algo_service
+    return Request(
+        method="GET",
+        path="/fapi/v1/allAlgoOrders" if is_algo else "/fapi/v1/allOrders",
+        params=given(("symbol", symbol), ("startTime", start_ms), ("limit", 500)),
+        security=Security.SIGNED,
+        cost=Cost(weight=5),
+        parse=_read_algo_orders if is_algo else _read_orders,
+    )
 
 
 def user_trades(

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from milo.commands import Cancel, LookUp, NoteKind, ReadAccount
+from milo.commands import Cancel, LookUp, NoteKind, Place, ReadAccount
 from milo.events import AccountEvent, StreamReset
 from milo.inbox import Absent, AccountRead, CoreEvent, Failed, Failure, FillFound
 from milo.model import Direction, ExitReason, NewOrder, OrderType, PositionReport, Side
@@ -290,7 +290,8 @@ def lost_entry() -> tuple[Desk, list[CoreEvent], NewOrder]:
     unknown = Failed(
         symbol=SYMBOL, client_id=order.client_id, failure=Failure.UNKNOWN, code=0, text="?"
     )
-    desk.deliver(unknown, Absent(symbol=SYMBOL, client_id=order.client_id))
+    stop = next(c for c in desk.deliver(unknown) if isinstance(c, Place))
+    desk.deliver(*desk.carry_out(stop), Absent(symbol=SYMBOL, client_id=order.client_id))
     desk.due.clear()
     return desk, desk.carry_out(enter)[:-1], order
 
@@ -320,7 +321,7 @@ def test_an_entry_told_when_its_position_was_already_called_foreign_makes_it_our
     read = desk.venue.account_read()
     desk.deliver(read, Absent(symbol=SYMBOL, client_id=order.client_id), read)
     assert desk.state.foreign_qty == Decimal("0.095")
-    desk.due.clear()
+    desk.due[:] = of_type(Place, desk.due)
 
     desk.deliver(*told)
     desk.settle()

@@ -15,7 +15,7 @@ import pytest
 
 from milo.commands import Cancel, Command, Enter, LookUp, Place, ReadAccount, WatchStop
 from milo.events import AccountEvent, AlgoEvent, LeverageEvent, OrderEvent, StreamReset
-from milo.inbox import CoreEvent, Failed, Failure, StopOverdue
+from milo.inbox import CoreEvent, Failed, Failure, ReconcileDue, StopOverdue
 from milo.model import ExitReason, Side
 from tests.order_desk import SYMBOL, Desk
 from tests.paper_venue import PaperVenue
@@ -86,7 +86,11 @@ class Storm:
             self._random.choice(choices)()
 
     def rest(self) -> None:
-        """Let all that is under way come to its end, without further faults."""
+        """Let all that is under way come to its end, without further faults.
+
+        As the engine does at intervals, the account is read once more when all is quiet.
+        """
+        reconciled = 0
         for _ in range(400):
             self._sort_commands()
             self.desk.venue.refusals.clear()
@@ -103,6 +107,9 @@ class Storm:
                 self._reset()
             elif self.timers:
                 self._give(self.timers.pop(0))
+            elif reconciled < 2:
+                reconciled += 1
+                self._give(ReconcileDue())
             else:
                 return
         raise AssertionError("it never came to rest")
@@ -269,7 +276,7 @@ def test_book_venue_and_money_agree_after_any_storm(first: int) -> None:
 
 def test_storms_see_stops_targets_reversals_and_liquidations() -> None:
     reasons = set()
-    for seed in range(60):
+    for seed in range(200):
         storm = Storm(seed)
         storm.blow(20 + seed % 60)
         storm.rest()

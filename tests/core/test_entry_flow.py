@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from milo.commands import Enter, LookUp, Note, NoteKind, Place, ReadAccount, WatchStop
+from milo.commands import Enter, LookUp, Note, NoteKind, Place, ReadAccount, Verdict, WatchStop
 from milo.events import OrderEvent
 from milo.inbox import Absent, Accepted, Failed, Failure, FillFound
 from milo.model import Direction, OrderStatus, OrderType, Side
@@ -33,7 +33,7 @@ def test_a_signal_sends_one_market_order_and_nothing_else() -> None:
 
     commands = desk.signal(ENTRY)
 
-    assert [type(command) for command in commands] == [Enter]
+    assert [type(command) for command in commands] == [Enter, WatchStop, Verdict]
     order = orders_in(commands)[0]
     assert (order.type, order.side, order.qty) == (OrderType.MARKET, Side.BUY, Decimal("0.095"))
 
@@ -223,8 +223,8 @@ def test_the_stop_does_not_wait_long_for_the_rest_of_an_entry() -> None:
     desk = Desk()
     first, _ = enter_in_parts(desk, "0.035", "0.06")
 
-    watch = next(w for w in of_type(WatchStop, desk.deliver(first)) if w.after_s < 1)
-    placed = orders_in(desk.overdue(watch.client_id))
+    desk.deliver(first)
+    placed = orders_in(desk.overdue(of_type(WatchStop, desk.log)[0].client_id))
 
     assert [order.type for order in placed] == [OrderType.STOP_MARKET]
 
@@ -232,8 +232,8 @@ def test_the_stop_does_not_wait_long_for_the_rest_of_an_entry() -> None:
 def test_more_fills_after_the_stop_was_sent_leave_it_and_move_the_target() -> None:
     desk = Desk()
     first, second = enter_in_parts(desk, "0.035", "0.06")
-    watch = next(w for w in of_type(WatchStop, desk.deliver(first)) if w.after_s < 1)
-    desk.overdue(watch.client_id)
+    desk.deliver(first)
+    desk.overdue(of_type(WatchStop, desk.log)[0].client_id)
 
     desk.deliver(at_price(second, "50095"))
     desk.settle()
@@ -254,9 +254,10 @@ def test_an_unknown_outcome_is_looked_up_and_never_sent_again() -> None:
 
     commands = desk.deliver(unknown(order.client_id))
 
-    assert commands == [
+    assert of_type(LookUp, commands) == [
         LookUp(symbol=SYMBOL, client_id=order.client_id, is_conditional=False, is_protective=False)
     ]
+    assert [sent.type for sent in orders_in(commands)] == [OrderType.STOP_MARKET]
 
 
 def test_an_entry_that_was_executed_unseen_is_found_and_protected() -> None:
@@ -289,7 +290,8 @@ def test_an_entry_given_up_for_lost_is_protected_when_it_fills_after_all() -> No
     desk = Desk()
     enter = desk.signal(ENTRY)[0]
     order = orders_in([enter])[0]
-    desk.deliver(unknown(order.client_id), Absent(symbol=SYMBOL, client_id=order.client_id))
+    stop = of_type(Place, desk.deliver(unknown(order.client_id)))[0]
+    desk.deliver(*desk.carry_out(stop), Absent(symbol=SYMBOL, client_id=order.client_id))
     desk.due.clear()
 
     desk.deliver(*desk.carry_out(enter))
@@ -305,10 +307,11 @@ def test_a_filled_entry_whose_executions_do_not_come_is_asked_about() -> None:
     desk = Desk()
     enter = desk.signal(ENTRY)[0]
     answer = desk.carry_out(enter)[-1]
+    assert isinstance(answer, Accepted)
     desk.due.clear()
 
-    watch = of_type(WatchStop, desk.deliver(answer))[0]
-    asked = desk.overdue(watch.client_id)
+    desk.deliver(answer)
+    asked = desk.overdue(answer.report.client_id)
     desk.settle()
 
     assert of_type(LookUp, asked)[0].is_protective

@@ -37,7 +37,7 @@ def _act(exchange: Exchange, rng: random.Random) -> None:
     price = f"{(last + rng.randint(-9_000, 9_000)) / 10:.1f}"
     reduces = rng.choice(("true", "false"))
     kind = rng.choice(("STOP_MARKET", "TAKE_PROFIT_MARKET", "STOP", "TAKE_PROFIT"))
-    match rng.randrange(8):
+    match rng.randrange(10):
         case 0 | 1:
             exchange.order(side=side, type="MARKET", quantity=quantity, reduceOnly=reduces)
         case 2 | 3:
@@ -52,6 +52,12 @@ def _act(exchange: Exchange, rng: random.Random) -> None:
             exchange.algo(side, "TRAILING_STOP_MARKET", quantity=quantity, callbackRate="0.4")
         case 7:
             exchange.leverage(rng.choice((3, 20, 50, 100)))
+        case 8:
+            order = rng.choice(list(exchange.state.orders.values()) or [None])
+            if order is not None:
+                exchange.venue.orders.cancel("BTCUSDT", order.order_id, None)
+        case 9:
+            rng.choice((exchange.venue.orders, exchange.venue.algos)).cancel_all("BTCUSDT")
 
 
 def _run(seed: int) -> Exchange:

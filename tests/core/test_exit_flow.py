@@ -352,15 +352,13 @@ def test_refused_closes_are_repeated_with_growing_pauses() -> None:
         commands = desk.deliver(failed(order.client_id, Failure.REFUSED))
         pauses += [watch.after_s for watch in of_type(WatchStop, commands)]
 
-    assert pauses == [0.25, 0.5, 1.0]
+    assert pauses == [0.25, 0.5, 1.0, 1.0]
 
 
-def test_after_the_pause_the_account_is_read_before_anything_is_tried() -> None:
+def test_after_the_pause_the_account_is_read_where_the_stop_stands() -> None:
     desk = open_desk()
-    for candle in (1, 2):
-        order = orders_in(desk.signal("close", candle=candle))[0]
-        desk.deliver(failed(order.client_id, Failure.REFUSED))
-    desk.deliver(desk.venue.account_read())
+    order = orders_in(desk.signal("close", candle=1))[0]
+    desk.deliver(failed(order.client_id, Failure.REFUSED), desk.venue.account_read())
     desk.due.clear()
 
     commands = desk.overdue(order.client_id)

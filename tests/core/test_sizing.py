@@ -19,12 +19,13 @@ from milo.model import (
     Distance,
     DistanceKind,
     EntryIntent,
+    ExitIntent,
     Instrument,
     LeverageBracket,
 )
 from milo.orders.margin import bracket_of
 from milo.orders.protection import Unprotectable
-from milo.orders.sizing import EntryRefused, Sized, SizingInput, size_entry
+from milo.orders.sizing import EntryRefused, ExitRefused, Sized, SizingInput, size_entry, size_exit
 from milo.script.actions import parse_action
 from tests.order_desk import BRACKETS, BTC, FEES, bracket_table
 
@@ -330,3 +331,32 @@ def test_sizing_never_exceeds_what_was_asked_what_is_there_and_what_is_allowed(
     liquidation = entry.protection.liquidation
     if liquidation is not None:
         assert (stop - Fraction(liquidation)) * intent.direction.sign > 0
+
+
+# --- what it earns, and exits --------------------------------------------------------------------
+
+
+def test_profit_at_the_target_is_what_is_left_after_the_fees_of_both_sides() -> None:
+    entry = sized("long(1%risk@10x,sl=2%,rr=3)")
+
+    # 3,000 to the target, 25 to enter at 50,000 and 26.5 to leave at 53,000, for each coin.
+    assert entry.profit_at_target == Decimal("0.095") * Decimal("2948.5")
+    assert sized("long(1%risk@10x,sl=2%)").profit_at_target is None
+
+
+def test_a_short_earns_where_the_price_falls() -> None:
+    entry = sized("short(1%risk@10x,sl=2%,tp=6%)")
+
+    assert entry.profit_at_target == entry.qty * Decimal("2951.5")
+
+
+def test_a_whole_exit_closes_what_no_step_divides_and_a_part_is_rounded_down() -> None:
+    held = Decimal("0.0157")
+
+    assert size_exit(ExitIntent(), held, BTC) == held
+    assert size_exit(ExitIntent(percent=Decimal(50)), held, BTC) == Decimal("0.007")
+
+
+def test_a_part_below_the_smallest_order_is_refused() -> None:
+    with pytest.raises(ExitRefused, match=r"rounds down to 0, below the exchange's minimum 0\.001"):
+        size_exit(ExitIntent(percent=Decimal(5)), Decimal("0.015"), BTC)

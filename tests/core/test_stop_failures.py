@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from milo.commands import Cancel, LookUp, NoteKind, Place, ReadAccount, WatchStop
+from milo.commands import Cancel, Enter, LookUp, NoteKind, Place, ReadAccount, WatchStop
 from milo.events import AlgoEvent, OrderEvent
 from milo.inbox import Absent, Accepted, CoreEvent, Failed, Failure, StopOverdue
 from milo.model import ExitReason, NewOrder, OrderStatus, OrderType, Side
@@ -57,7 +57,7 @@ def test_the_deadline_runs_from_the_first_fill() -> None:
 
     commands = desk.deliver(*desk.carry_out(enter))
 
-    assert [watch.after_s for watch in of_type(WatchStop, commands)] == [3.0]
+    assert [watch.after_s for watch in of_type(WatchStop, commands)] == [2.2]
 
 
 def test_a_stop_that_is_not_confirmed_in_time_closes_the_position() -> None:
@@ -69,7 +69,7 @@ def test_a_stop_that_is_not_confirmed_in_time_closes_the_position() -> None:
 
     assert desk.venue.qty == 0
     assert desk.rows()[0].reason is ExitReason.STOP
-    assert "not confirmed within 3 s" in desk.notes(NoteKind.PROBLEM)[0]
+    assert "not confirmed within 2.2 s" in desk.notes(NoteKind.PROBLEM)[0]
     assert "stop 49,000.0 (-2.00 %) not confirmed" in desk.notes(NoteKind.ENTRY)[0]
 
 
@@ -230,7 +230,7 @@ def test_a_stop_of_unknown_outcome_is_looked_up() -> None:
 
     commands = desk.deliver(failed(stop, Failure.UNKNOWN))
 
-    assert commands == [
+    assert of_type(LookUp, commands) == [
         LookUp(
             symbol=SYMBOL,
             client_id=stop.order.client_id,
@@ -313,7 +313,7 @@ def test_a_vanished_stop_that_cannot_be_replaced_in_time_closes_the_position() -
     watch = of_type(WatchStop, commands)[0]
     closing = orders_in(desk.overdue(watch.client_id))
 
-    assert watch.after_s == 3.0
+    assert watch.after_s == 2.2
     assert [leg_of(order.client_id) for order in closing] == [Leg.CLOSE]
 
 
@@ -420,9 +420,9 @@ def test_a_triggered_stop_that_was_cancelled_in_the_engine_is_replaced() -> None
     assert desk.trade.stop_id != stop_id
 
 
-def test_the_rest_of_an_entry_whose_first_part_was_closed_has_a_stop_of_its_own() -> None:
+def test_the_rest_of_an_entry_whose_first_part_was_closed_is_protected() -> None:
     desk = Desk()
-    enter = desk.signal(ENTRY)[0]
+    enter = of_type(Enter, desk.signal(ENTRY))[0]
     desk.due.clear()
     desk.venue.parts = [Decimal("0.035")]
     first, second = [
@@ -430,14 +430,17 @@ def test_the_rest_of_an_entry_whose_first_part_was_closed_has_a_stop_of_its_own(
         for event in desk.carry_out(enter)
         if isinstance(event, OrderEvent) and event.fill is not None
     ]
-    watch = next(w for w in of_type(WatchStop, desk.deliver(first)) if w.after_s < 1)
-    stops = orders_in(desk.overdue(watch.client_id))
+    desk.deliver(first)
+    place = of_type(Place, desk.overdue(enter.order.client_id))[0]
+    desk.deliver(*desk.carry_out(place))
     desk.deliver(*desk.venue.trade_by_hand(Side.SELL, Decimal("0.035")))
 
-    stops += orders_in(desk.deliver(second))
+    desk.deliver(second)
+    desk.settle()
 
-    assert [order.type for order in stops] == [OrderType.STOP_MARKET] * 2
-    assert stops[0].client_id != stops[1].client_id
+    assert desk.trade.qty == Decimal("0.06")
+    assert desk.trade.is_stop_confirmed
+    assert desk.venue.is_protected
 
 
 # --- the price beyond ---------------------------------------------------------------------------
@@ -457,16 +460,15 @@ def test_a_fill_beyond_the_stop_that_was_asked_for_closes_at_once() -> None:
 
 def test_a_position_closed_at_once_is_closed_to_its_last_fill() -> None:
     desk = Desk()
-    enter = desk.signal("long(1%risk@10x,sl=49500)")[0]
+    enter = of_type(Enter, desk.signal("long(1%risk@10x,sl=49500)"))[0]
     desk.due.clear()
     desk.venue.price = Decimal(49_400)
     desk.venue.parts = [Decimal("0.05")]
     events = desk.carry_out(enter)
-    commands = desk.deliver(*events[:4])
+    desk.deliver(*events[:4])
     desk.due.clear()
-    watch = next(w for w in of_type(WatchStop, commands) if w.after_s < 1)
 
-    desk.overdue(watch.client_id)
+    desk.overdue(enter.order.client_id)
     desk.deliver(*events[4:])
     desk.settle()
 

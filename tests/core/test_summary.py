@@ -80,6 +80,7 @@ def content_of(
         rows=rows, book=Book(run_id="mkxt1a2b", account=account), orders_sent=6, fills_seen=3
     )
     return summary(
+        carried=Decimal(0),
         slots=slots,  # type: ignore[arg-type]  # the summary reads counts only
         manager=desk,  # type: ignore[arg-type]
         start_balance=Decimal("10000.00"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -96,7 +97,7 @@ def test_a_position_is_opened_listed_and_closed(tmp_path: Path) -> None:
     )
 
     once = milo(tmp_path, "--script", str(script))
-    listed = milo(tmp_path, "--listopenpositions")
+    listed = milo(tmp_path, "--listopenpositions", "--json", str(tmp_path / "rows.json"))
     refused = milo(tmp_path, "--closeposition", "BTCUSDT", text="no\n")
     closed = milo(tmp_path, "--closeposition", "1", "--yes")
     after = milo(tmp_path, "--listopenpositions")
@@ -104,8 +105,13 @@ def test_a_position_is_opened_listed_and_closed(tmp_path: Path) -> None:
     assert once.code == 0, once.err
     assert "stop" in once.out
     assert "target" in once.out
-    assert "BTCUSDT long" in listed.out
-    assert "NONE" not in listed.out
+    assert "1  BTCUSDT long  protected  script always" in listed.out
+    row = json.loads((tmp_path / "rows.json").read_text())["positions"][0]
+    assert row["is_protected"] is True
+    assert row["script"] == "always"
+    assert row["leverage"] == 10
+    assert Decimal(row["stop_price"]) < Decimal(row["entry_price"]) < Decimal(row["target_price"])
+    assert "BTCUSDT long 0." in refused.out
     assert refused.code == 2
     assert closed.code == 0, closed.err
     assert "no open position" in after.out

@@ -8,6 +8,9 @@
    fills (which are asked for); a snapshot alone never drops a trade.
 6. An order missing from a snapshot is not gone: the venue is asked about it by name.
 7. A snapshot that is older than executions we have seen is not believed.
+8. A position without orders that the newest orders say was opened by an entry of ours is ours too.
+9. A position of ours without a known stop is protected first and explained later.
+10. Reading the account twice changes nothing that reading it once did not.
 """
 
 from __future__ import annotations
@@ -30,10 +33,11 @@ from milo.model import (
 )
 from milo.money import ZERO, plain
 from milo.orders.book import Account, Book, OpenTrade, OwnOrder, SymbolBook
-from milo.orders.ids import Leg, is_ours, signal_key
+from milo.orders.ids import Leg, is_ours, leg_of, signal_key
 from milo.orders.machine import OrderState, state_of
 from milo.orders.protect import ensure_protection, ensure_target, start_stop_watch
 from milo.orders.reports import BRACKETS, look_up, on_report
+from milo.orders.suspect import protect_suspect
 from milo.orders.turn import Turn, trade_of
 
 OVERTAKEN_LIMIT = 5
@@ -79,6 +83,7 @@ def on_account_read(turn: Turn, read: AccountRead) -> None:
             orders=[order for order in read.orders if order.symbol == symbol],
             is_overtaken=is_overtaken,
             is_after_gap=is_after_gap,
+            recent=[order for order in read.recent if order.symbol == symbol],
         )
         _take_symbol(turn, symbol, snapshot)
     _note_elsewhere(turn, read.positions)
@@ -94,6 +99,8 @@ class _Snapshot:
     orders: Sequence[OrderReport]
     is_overtaken: bool
     is_after_gap: bool
+    recent: Sequence[OrderReport]
+    """Its newest regular orders, where the position was not known when it was read."""
 
 
 def _is_overtaken(book: Book) -> bool:
@@ -149,7 +156,7 @@ def _take_symbol(turn: Turn, symbol: str, snapshot: _Snapshot) -> None:
         turn.change(state, is_snapshot_doubted=True)
         turn.read_account("a position was read that may have been closed since")
     else:
-        _take_position(turn, turn.change(state, is_snapshot_doubted=False), position, orders)
+        _take_position(turn, turn.change(state, is_snapshot_doubted=False), position, snapshot)
 
 
 def _may_be_gone(state: SymbolBook, snapshot: _Snapshot, position: PositionReport) -> bool:
@@ -173,15 +180,19 @@ def _ask_about_open_orders(turn: Turn, state: SymbolBook, *, with_absent: bool) 
 
 
 def _take_position(
-    turn: Turn, state: SymbolBook, position: PositionReport, orders: Sequence[OrderReport]
+    turn: Turn, state: SymbolBook, position: PositionReport, snapshot: _Snapshot
 ) -> None:
+    orders = snapshot.orders
     stop = _bracket_of(orders, position.direction, OrderType.STOP_MARKET)
     target = _bracket_of(orders, position.direction, OrderType.TAKE_PROFIT_MARKET)
-    if stop is not None or target is not None:
-        _adopt(turn, state, position, stop, target)
-        return
-    if state.nameless_orders(position.direction.entry_side):
+    nameless = state.nameless_orders(position.direction.entry_side)
+    if nameless:
         # One of them may have arrived after all: they are being asked about.
+        for own_id in nameless:
+            protect_suspect(turn, turn.of(position.symbol), own_id)
+        return
+    if stop is not None or target is not None or _is_opened_by_us(position, snapshot.recent):
+        _adopt(turn, state, position, stop, target)
         return
     if state.foreign_qty != position.qty:
         turn.note(
@@ -190,6 +201,20 @@ def _take_position(
             f"a position of {plain(position.qty)} that Milo did not open is left alone",
         )
     turn.change(state, foreign_qty=position.qty, snapshot_ms=position.update_ms)
+
+
+def _is_opened_by_us(position: PositionReport, recent: Sequence[OrderReport]) -> bool:
+    """Whether the newest order that can have opened the position is an entry of ours."""
+    opening = [
+        order
+        for order in recent
+        if order.side is position.direction.entry_side
+        and order.filled_qty
+        and not order.is_reduce_only
+        and not order.is_close_position
+    ]
+    newest = max(opening, key=lambda order: (order.update_ms, order.venue_id), default=None)
+    return newest is not None and leg_of(newest.client_id) is Leg.ENTRY
 
 
 def _bracket_of(
@@ -234,6 +259,11 @@ def _check_trade(turn: Turn, state: SymbolBook, orders: Sequence[OrderReport]) -
 def _check_stop(turn: Turn, state: SymbolBook, orders: Sequence[OrderReport]) -> None:
     trade = trade_of(state)
     stop = state.orders.get(trade.stop_id or "")
+    there = _bracket_of(orders, trade.direction, OrderType.STOP_MARKET)
+    if there is not None and not trade.is_stop_confirmed and there.client_id != trade.stop_id:
+        # Another one stands: sent earlier, or by the guard.
+        _take_stop(turn, state, there)
+        return
     if stop is not None and not stop.state.is_final:
         if _is_missing(stop, orders):
             _doubt(turn, state, stop)
@@ -245,10 +275,14 @@ def _check_stop(turn: Turn, state: SymbolBook, orders: Sequence[OrderReport]) ->
             return
         turn.note(NoteKind.PROBLEM, state, "the stop is gone: placing another")
         state = turn.change_trade(state, stop_id=None, is_stop_confirmed=False)
-    there = _bracket_of(orders, trade.direction, OrderType.STOP_MARKET)
     if there is None:
         ensure_protection(turn, state)
-        return
+    else:
+        _take_stop(turn, state, there)
+
+
+def _take_stop(turn: Turn, state: SymbolBook, there: OrderReport) -> None:
+    """Make a stop of ours that stands at the venue the open trade's own."""
     state = _enter_order(turn, state, there)
     state = turn.change_trade(
         state,
@@ -272,8 +306,13 @@ def _is_missing(own: OwnOrder, orders: Sequence[OrderReport]) -> bool:
 
 
 def _cancel_leftovers(turn: Turn, state: SymbolBook, orders: Sequence[OrderReport]) -> None:
-    """Cancel stops and targets of ours that have no position to close."""
+    """Cancel stops and targets of ours that have no position to close.
+
+    Those that the venue ends itself are left to it: the position may be newer than the reading.
+    """
     for order in orders:
+        if turn.config.venue_expires_brackets and order.is_close_position:
+            continue
         is_bracket = order.type.is_conditional and (order.is_close_position or order.is_reduce_only)
         if is_ours(order.client_id) and is_bracket and not order.status.is_final:
             turn.cancel(order.symbol, order.client_id, is_conditional=True)

@@ -1,0 +1,34 @@
+"""`--json FILE` of the commands that answer a question; `-` is the standard output."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from milo.cli.context import App
+from milo.cli.summary import write_summary
+from milo.errors import ConfigError
+
+STDOUT = Path("-")
+
+
+def check_json_path(app: App) -> None:
+    """Refuse a file that cannot be written before anything is asked. Raises ConfigError."""
+    path = app.config.json
+    if path is not None and path != STDOUT and not path.parent.is_dir():
+        raise ConfigError(f"--json {path}: no such folder")
+
+
+def says_json_only(app: App) -> bool:
+    """Whether the JSON goes to the standard output, where nothing else may stand then."""
+    return app.config.json == STDOUT
+
+
+def give_json(app: App, content: dict[str, Any]) -> None:
+    """Write the content where --json says, if it says so; StoreError where it cannot."""
+    if says_json_only(app):
+        app.console.say(msgspec.json.format(msgspec.json.encode(content), indent=2).decode())
+    elif app.config.json is not None:
+        write_summary(app.config.json, content)
