@@ -52,6 +52,7 @@ from milo.model import (
     SymbolConfig,
 )
 from milo.ops.shared_pause import SharedPause
+from milo.ops.slots import Slots
 from milo.ports import Signer
 from milo.wire import account, income, market, orders
 from milo.wire.answers import Answer, error_in, is_order_limit
@@ -103,7 +104,7 @@ class ApiClient:
         self._timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=timeout_s / 2)
         self._budget = RateBudget(limits)
         self._shared_pause = None if pause_folder is None else SharedPause(pause_folder)
-        self._slots = _Slots(MAX_AT_ONCE)
+        self._slots = Slots(MAX_AT_ONCE)
         self._in_flight = 0
         self._session: aiohttp.ClientSession | None = None
 
@@ -557,43 +558,6 @@ async def _never_resend(request: ClientRequest, handler: ClientHandlerType) -> C
         raise
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
         raise _Sent(type(error).__name__) from error
-
-
-class _Slots:
-    """At most `count` requests at once; the protective lane goes first and has one slot more."""
-
-    def __init__(self, count: int) -> None:
-        self._count = count
-        self._busy = 0
-        self._waiting: dict[Lane, deque[asyncio.Future[None]]] = {lane: deque() for lane in Lane}
-
-    async def acquire(self, lane: Lane) -> None:
-        if self._busy < self._room(lane) and not self._waiting[lane]:
-            self._busy += 1
-            return
-        turn = asyncio.get_running_loop().create_future()
-        self._waiting[lane].append(turn)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if not turn.cancelled():
-                # The slot came in the same moment.
-                self.release()
-            elif turn in self._waiting[lane]:
-                self._waiting[lane].remove(turn)
-            raise
-
-    def release(self) -> None:
-        self._busy -= 1
-        for lane in (Lane.PROTECTIVE, Lane.NORMAL):
-            while self._waiting[lane] and self._busy < self._room(lane):
-                turn = self._waiting[lane].popleft()
-                if not turn.done():
-                    self._busy += 1
-                    turn.set_result(None)
-
-    def _room(self, lane: Lane) -> int:
-        return self._count + (lane is Lane.PROTECTIVE)
 
 
 def _raise_final(error: VenueError, request: Request[T]) -> NoReturn:
