@@ -39,17 +39,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(progress_line(outcome), flush=True)
         if options.out is not None:
             keep(outcome.folder, options.out, outcome.plan.number)
-        if outcome.verdict.is_good and not options.keep:
+        if outcome.is_good and not options.keep:
             shutil.rmtree(outcome.folder)
             continue
-        if not outcome.verdict.is_good:
+        if not outcome.is_good:
             broken.append(outcome.plan.number)
             command = f"python -m tests.chaos --seed {options.seed} --only {outcome.plan.number}"
             print("\n".join(breach_lines(outcome, command)), flush=True)
-    weak = shortfalls(totals) if len(numbers) > 1 else []
+    weak = shortfalls(totals)
     print("\n".join(("", *table(totals), "", *details(totals), "")))
     for text in weak:
-        print(f"too weak: {text}")
+        print(f"also: {text}")
     if broken:
         print(f"broken in {len(broken)} runs: {' '.join(map(str, sorted(broken)))}; kept in {base}")
     elif not options.keep:

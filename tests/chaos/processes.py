@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -99,6 +100,18 @@ def read_json(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return content
+
+
+def is_answering(venue: Path) -> bool:
+    """Whether somebody listens where the exchange says that it does."""
+    address = read_json(venue / ADDRESS_FILE)
+    if address is None:
+        return False
+    try:
+        socket.create_connection(("127.0.0.1", int(address["port"])), timeout=0.2).close()
+    except OSError:
+        return False
+    return True
 
 
 def is_of(pid: int, folder: Path) -> bool:

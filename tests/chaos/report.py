@@ -32,6 +32,7 @@ TEXTS = {
 FEWEST_WITH_END = 0.5
 """So many of the runs must see a stop, a target or a liquidation."""
 
+FEW_RUNS = 10
 FULL_RUNS = 200
 FEWEST_FAULTS = 1_000
 FEWEST_KILLS = 200
@@ -51,6 +52,7 @@ class Totals:
     with_end: int = 0
     trades: int = 0
     exits: int = 0
+    crashes: list[str] = field(default_factory=list)
     left_processes: int = 0
     newcomers: int = 0
     all_ms: float = 0.0
@@ -74,6 +76,7 @@ class Totals:
         self.with_end += verdict.has_end
         self.trades += verdict.trades
         self.exits += len(outcome.exits)
+        self.crashes += [f"run {outcome.plan.number}: {text}" for text in outcome.crashes]
         self.left_processes += outcome.left_processes
         self.newcomers += verdict.requests_of_newcomers
         sums = exposure_sums(verdict.exposures)
@@ -103,19 +106,20 @@ def progress_line(outcome: Outcome) -> str:
     sums = exposure_sums(verdict.exposures)
     kills = " ".join(f"{who}@{step}" for who, step in outcome.kills) or "no kill"
     ends = [name for name in ("stop", "target", "liquidation") if getattr(verdict, f"has_{name}")]
-    state = "ok" if verdict.is_good else "BREACH"
+    state = "ok" if outcome.is_good else "BREACH"
     return (
         f"run {outcome.plan.number:4d} {state:6s} {outcome.seconds:4.1f} s"
         f"  faults {sum(verdict.faults.values()):2d}  trades {verdict.trades:3d}"
         f"  longest exposure {sums['longest_rest_ms']:4.0f} ms  {kills}  {'+'.join(ends) or '-'}"
         + (f"  [{len(outcome.exits)} own ends]" if outcome.exits else "")
+        + (f"  [{len(outcome.crashes)} CRASHES]" if outcome.crashes else "")
     )
 
 
 def breach_lines(outcome: Outcome, command: str) -> list[str]:
     """Return what to say of a broken promise: what, the evidence's place, how to repeat."""
     lines = [f"  {finding.invariant}: {finding.text}" for finding in outcome.verdict.findings[:12]]
-    more = len(outcome.verdict.findings) - len(lines)
+    more = len(outcome.verdict.findings) - 12
     if more > 0:
         lines.append(f"  ... and {more} more")
     lines.append(f"  evidence: {outcome.folder / 'findings.json'}")
@@ -147,7 +151,8 @@ def details(totals: Totals) -> list[str]:
         f"- faults: {_listed(totals.faults)}",
         f"- requests that a fault hit: {_listed(totals.hits)}",
         f"- kill -9: {_listed(totals.kills)}; by step: {_listed(totals.steps)}",
-        f"- ends of the engine by itself (its start refused by a fault): {totals.exits}",
+        f"- ends of the engine by itself, explained (its start refused by a fault): {totals.exits};"
+        f" crashes: {len(totals.crashes)}",
         f"- requests in a pause by a process started in it and not told yet: {totals.newcomers}",
         f"- processes left behind: {totals.left_processes}; longest run"
         f" {totals.longest_run_s:.1f} s",
@@ -160,9 +165,9 @@ def _listed(counts: Counter[str]) -> str:
 
 
 def shortfalls(totals: Totals) -> list[str]:
-    """Return what makes the run too weak to prove anything."""
+    """Return what else is wrong: crashes, and what makes the runs too weak to prove anything."""
     found = []
-    if totals.with_end < FEWEST_WITH_END * totals.runs:
+    if totals.runs >= FEW_RUNS and totals.with_end < FEWEST_WITH_END * totals.runs:
         found.append("fewer than half of the runs saw a stop, a target or a liquidation")
     if totals.runs >= FULL_RUNS:
         found += [f"no engine was killed at {step}" for step in STEPS if not totals.steps[step]]
@@ -171,6 +176,7 @@ def shortfalls(totals: Totals) -> list[str]:
             found.append(f"only {totals.fault_count} faults")
         if totals.kill_count < FEWEST_KILLS:
             found.append(f"only {totals.kill_count} kills")
+    found += [f"an engine crashed in {text}" for text in totals.crashes]
     if totals.left_processes:
         found.append(f"{totals.left_processes} processes were left behind")
     return found

@@ -21,12 +21,12 @@ from tests.chaos.ledger import read_lines
 from tests.chaos.market import SYMBOL, TIMEFRAME, Cut, write_market
 from tests.chaos.processes import (
     ADDRESS_FILE,
-    END_TIMEOUT_S,
     GUARD_FILE,
     POLL_S,
     START_TIMEOUT_S,
     Child,
     Diary,
+    is_answering,
     kill_pid,
     read_json,
     sweep,
@@ -39,9 +39,11 @@ FINAL_S = 2.0
 FINAL_TIMEOUT_S = 15.0
 OWN_END_RESTART_MS = 300
 """An engine that ended by itself (the exchange refused its start) is started again after this."""
-RESTART_MARGIN_MS = 400
+RESTART_MARGIN_MS = 1_200
 """No engine is started while the exchange is about to restart: it would start one of its own."""
 INSTANT = "instant"
+EXIT_TERMINATED = 143
+"""How the engine ends after SIGTERM, if it ends in order."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -54,10 +56,16 @@ class Outcome:
     kills: list[tuple[str, str]] = field(default_factory=list)
     """(who, step or `instant`) of every kill -9 that hit."""
     exits: list[str] = field(default_factory=list)
-    """Ends of the engine by itself: its exit code and last words."""
+    """Ends of the engine by itself that it could explain: its own error line."""
+    crashes: list[str] = field(default_factory=list)
+    """Ends that it could not: a traceback, or none within the time."""
     left_processes: int = 0
     seconds: float = 0.0
     market: str = ""
+
+    @property
+    def is_good(self) -> bool:
+        return self.verdict.is_good and not self.crashes
 
 
 class Run:
@@ -74,6 +82,7 @@ class Run:
         self._guard_pid = 0
         self._kills: list[tuple[str, str]] = []
         self._exits: list[str] = []
+        self._crashes: list[str] = []
         self._pending = list(plan.kills)
         self._began_ms = 0.0
         self._cut: Cut = write_market(
@@ -121,6 +130,7 @@ class Run:
             verdict=verdict,
             kills=self._kills,
             exits=self._exits,
+            crashes=self._crashes,
             left_processes=left,
             seconds=time.monotonic() - started_s,
             market=self._cut.title,
@@ -165,18 +175,18 @@ class Run:
             if code is None:
                 return
             self._engine_is_gone(code)
-        elif wall_ms() >= self._due_ms and not self._is_restarting():
+        elif wall_ms() >= self._due_ms and self._can_start():
             self._engine = self._start_engine()
 
-    def _is_restarting(self) -> bool:
+    def _can_start(self) -> bool:
+        """Whether the exchange answers and will go on to: else an engine would start its own."""
         now_ms = self._now_ms()
-        return any(
-            fault["at_ms"] - RESTART_MARGIN_MS
-            <= now_ms
-            < fault["at_ms"] + fault["down_ms"] + RESTART_MARGIN_MS
+        is_near = any(
+            fault["at_ms"] - RESTART_MARGIN_MS <= now_ms < fault["at_ms"] + fault["down_ms"]
             for fault in self._plan.faults
             if fault["name"] == "restart"
         )
+        return not is_near and is_answering(self._venue)
 
     def _engine_is_gone(self, code: int) -> None:
         self._engine = None
@@ -192,17 +202,23 @@ class Run:
                 self._kill_guard(step)
             self._due_ms = wall_ms() + kill.restart_ms
             return
-        words = self._last_words()
-        self._exits.append(f"exit code {code}: {words}")
-        self._diary.note("engine-ended", code=code, words=words)
+        self._note_end(code, self._log())
         self._due_ms = wall_ms() + OWN_END_RESTART_MS
 
     def _next_engine_kill(self) -> Kill | None:
         return next((kill for kill in self._pending if kill.who != GUARD), None)
 
-    def _last_words(self) -> str:
-        text = (self._folder / "engine.log").read_text(errors="replace").strip()
-        return text.splitlines()[-1][:300] if text else ""
+    def _note_end(self, code: int | None, log: Path) -> None:
+        """Note an end that nobody asked for, with the process's own last words."""
+        lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        errors = [line for line in lines if line.startswith("error: ")]
+        words = (errors or lines or ["nothing said"])[-1][:300]
+        is_explained = code is not None and bool(errors)
+        (self._exits if is_explained else self._crashes).append(f"exit code {code}: {words}")
+        self._diary.note("engine-ended", code=code, words=words)
+
+    def _log(self) -> Path:
+        return self._folder / f"engine-{self._engines}.log"
 
     def _told(self, number: int) -> Path:
         return self._folder / f"died-{number}"
@@ -220,9 +236,9 @@ class Run:
                 "--delay-ms", str(kill.delay_ms), "--arm-ms", str(arm_ms),
                 "--told", str(self._told(self._engines)), "--",
             ]  # fmt: skip
-            child = Child([*switch, *arguments], log=self._folder / "engine.log")
+            child = Child([*switch, *arguments], log=self._log())
         else:
-            child = Child(["main.py", *arguments], log=self._folder / "engine.log")
+            child = Child(["main.py", *arguments], log=self._log())
         self._diary.note("engine-started", pid=child.pid, step=kill.step if kill else None)
         return child
 
@@ -238,8 +254,8 @@ class Run:
             return
         code = self._engine.end()
         self._diary.note("engine-stopped", code=code)
-        if code is None:
-            self._exits.append(f"did not end within {END_TIMEOUT_S:g} s after SIGTERM")
+        if code != EXIT_TERMINATED:
+            self._note_end(code, self._log())
         self._engine = None
 
     def _recover(self) -> tuple[dict[str, Any] | None, float]:
@@ -258,6 +274,8 @@ class Run:
         code = child.wait(0.1)
         ended_t = wall_ms()
         self._diary.note("recovery-ended", code=code)
+        if code != 0:
+            self._note_end(code, self._folder / "recovery.log")
         return (read_json(result_file) if code == 0 else None), ended_t
 
     # --- kills --------------------------------------------------------------------------------

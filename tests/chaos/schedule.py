@@ -13,13 +13,13 @@ from typing import Any
 
 Fault = dict[str, Any]
 
-FAULTS_BEGIN_MS = 1_400
+FAULTS_BEGIN_MS = 2_000
 """By then the engine has started and sends its first entries."""
-FAULTS_END_MS = 8_000
-RUN_MS = 11_000
-"""When the engine is ended in order: the last three seconds are without faults."""
+FAULTS_END_MS = 7_800
+RUN_MS = 10_500
+"""When the engine is ended in order: what is before it since the last fault is quiet."""
 FEWEST_FAULTS, MOST_FAULTS = 7, 12
-FIRST_KILL_MS = 2_000
+FIRST_KILL_MS = 2_400
 LAST_KILL_MS = 7_600
 
 STEPS = (
