@@ -25,7 +25,8 @@ from milo.money import ZERO, floor_to, plain
 from milo.orders.ids import Leg, client_id, is_ours
 
 STOP_EVERY_S = 0.3
-CROSSED_STOP_EVERY_S = 1.0
+SLOW_STOP_EVERY_S = 1.0
+"""Beyond the stop's price; or where a refusal says flat and no reading has said so yet."""
 CLOSE_EVERY_S = 0.4
 FLATTEN_AFTER_S = 1.5
 ENTRY_WATCH_S = 60.0
@@ -106,6 +107,8 @@ class Watched:
     is_closing: bool = False
     flat_s: float | None = None
     """Since when the exchange says that nothing is open."""
+    is_read_flat: bool = False
+    """A reading says so too, not only the refusal of an order."""
     leftovers: tuple[str, ...] = ()
     """Stops of the guard's that stand though the position is gone."""
 
@@ -149,14 +152,15 @@ def may_fill(watched: Watched, now_s: float) -> bool:
 
 def is_flat(watched: Watched, now_s: float) -> bool:
     """Return whether nothing is open, and nothing can open any more."""
-    return watched.qty == ZERO and not may_fill(watched, now_s)
+    return watched.qty == ZERO and watched.is_read_flat and not may_fill(watched, now_s)
 
 
 def is_settled(watched: Watched, now_s: float) -> bool:
     """Return whether nothing is left to do: flat for good, or a stop stands on what is open."""
     if watched.is_placing or watched.is_closing or watched.leftovers or may_fill(watched, now_s):
         return False
-    return watched.qty is not None and (not watched.qty or watched.stop is Stop.STANDS)
+    is_protected = watched.qty is not None and watched.stop is Stop.STANDS
+    return is_protected or is_flat(watched, now_s)
 
 
 # --- what to do ---------------------------------------------------------------------------------
@@ -195,12 +199,13 @@ def sent(watched: Watched, action: Action, now_s: float) -> Watched:
 def _must_place(watched: Watched, now_s: float) -> bool:
     if watched.stop is Stop.STANDS or watched.is_placing:
         return False
-    if watched.qty == ZERO and not may_fill(watched, now_s):
+    if is_flat(watched, now_s):
         return False
     if not watched.is_exclusive and (not watched.qty or watched.stop is not Stop.NONE):
         # A second stop would stand beside the first: only where readings show that there is none.
         return False
-    pause_s = CROSSED_STOP_EVERY_S if watched.is_crossed else STOP_EVERY_S
+    is_done = watched.qty == ZERO and not may_fill(watched, now_s)
+    pause_s = SLOW_STOP_EVERY_S if watched.is_crossed or is_done else STOP_EVERY_S
     return now_s - watched.stop_tried_s >= pause_s
 
 
@@ -303,8 +308,8 @@ def on_position_read(
         return watched
     qty = _qty_of(positions, watched.plan)
     if not qty:
-        return _as_flat(watched, now_s)
-    watched = _with(watched, qty=qty, flat_s=None, leftovers=())
+        return _with(_as_flat(watched, now_s), is_read_flat=True)
+    watched = _with(watched, qty=qty, flat_s=None, is_read_flat=False, leftovers=())
     return watched if watched.stop is Stop.STANDS else _exposed(watched, now_s)
 
 
@@ -333,9 +338,8 @@ def on_entry_read(watched: Watched, report: OrderReport) -> Watched:
     """Take in the state of the entry; what it filled before it ended is still to be read."""
     if watched.is_entry_final or not report.status.is_final:
         return watched
-    is_filled = report.filled_qty > 0
-    qty = None if is_filled and not watched.qty else watched.qty
-    return _with(watched, is_entry_final=True, qty=qty)
+    qty = watched.qty or (None if report.filled_qty else watched.qty)
+    return _with(watched, is_entry_final=True, qty=qty, is_read_flat=False)
 
 
 def _qty_of(positions: Iterable[PositionReport], plan: Plan) -> Decimal:
@@ -366,9 +370,8 @@ def _as_flat(watched: Watched, now_s: float) -> Watched:
 
 def _exposed(watched: Watched, now_s: float) -> Watched:
     # That nothing was open does not say that nothing is: an entry may have filled since.
-    qty = watched.qty or None
     exposed_s = now_s if watched.exposed_s is None else watched.exposed_s
-    return _with(watched, qty=qty, exposed_s=exposed_s)
+    return _with(watched, qty=watched.qty or None, is_read_flat=False, exposed_s=exposed_s)
 
 
 def _with(watched: Watched, **changes: object) -> Watched:

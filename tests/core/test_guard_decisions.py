@@ -174,11 +174,16 @@ def test_what_an_answer_to_a_stop_means(
     assert (watched.exposed_s is not None) is is_exposed
 
 
-def test_no_position_and_no_entry_under_way_is_settled() -> None:
-    watched = after_stop(taken_over(), refused(-4509))
+def test_a_refusal_that_says_flat_is_believed_once_a_reading_says_so_too() -> None:
+    refusal = after_stop(taken_over(), refused(-4509))
 
-    assert decide.is_settled(watched, 0.2)
-    assert kinds(watched, 10.0) == []
+    reading = decide.on_position_read(refusal, [], asked_s=0.2, now_s=0.2)
+
+    assert not decide.is_settled(refusal, 0.2)
+    assert kinds(refusal, 1.0) == []
+    assert kinds(refusal, 1.1) == [PlaceStop]
+    assert decide.is_settled(reading, 0.2)
+    assert kinds(reading, 10.0) == []
 
 
 def test_an_entry_that_may_still_fill_is_tried_again_every_300_ms_for_a_minute() -> None:
@@ -190,7 +195,9 @@ def test_an_entry_that_may_still_fill_is_tried_again_every_300_ms_for_a_minute()
     assert kinds(watched, 0.3) == []
     assert kinds(watched, 0.4) == [PlaceStop]
     assert kinds(watched, 59.0) == [PlaceStop]
-    assert kinds(watched, 60.0) == []
+    read = decide.on_position_read(watched, [], asked_s=59.0, now_s=59.0)
+    assert kinds(read, 59.0) == [PlaceStop]
+    assert kinds(read, 60.0) == []
 
 
 def test_a_final_entry_is_watched_no_more_but_what_it_filled_is_read_again() -> None:
@@ -237,7 +244,7 @@ def test_a_close_is_not_repeated_once_nothing_is_left_to_reduce() -> None:
 
     watched = decide.on_close_answer(decide.sent(watched, action, 0.1), refused(-2022), 0.2)
 
-    assert kinds(watched, 5.0) == []
+    assert Flatten not in kinds(watched, 5.0)
 
 
 def test_a_large_position_is_closed_in_parts_that_the_exchange_takes() -> None:
@@ -369,6 +376,8 @@ class Exchange:
             return UNKNOWN
         if fault == "refused":
             return refused(-1111)
+        if fault == "lie":
+            return refused(-2022 if order.is_reduce_only else -4509)
         if fault == "busy":
             return Answer(result=Result.NOT_SENT, code=-1008)
         answer = self._execute(order)
@@ -399,7 +408,9 @@ class Exchange:
         return not self.qty or self.has_stop
 
 
-FAULTS = st.lists(st.sampled_from(["none", "lost", "answer lost", "refused", "busy"]), max_size=6)
+FAULTS = st.lists(
+    st.sampled_from(["none", "lost", "answer lost", "refused", "lie", "busy"]), max_size=6
+)
 
 
 @settings(max_examples=400)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -28,6 +29,8 @@ from .commands import PROJECT, environment, milo
 
 PROMISE_S = 3.0
 GENEROUS_S = 20.0
+ALWAYS_MS = 600_000
+LEDGER = "ledger.jsonl"
 GUARDS_STOP = f"milo-{RUN_ID}-{KEY}-s9"
 GUARDS_CLOSE = f"milo-{RUN_ID}-{KEY}-c9"
 
@@ -57,6 +60,22 @@ class Scene:
             while not (found := await self.stops()):  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.02)
             return found[0]
+
+    async def until_safe(self, timeout_s: float = GENEROUS_S) -> None:
+        """Wait until the exchange's own ledger shows a stop, or nothing open."""
+        async with asyncio.timeout(timeout_s):
+            while not self._is_safe():  # noqa: ASYNC110 - another process
+                await asyncio.sleep(0.02)
+
+    def _is_safe(self) -> bool:
+        qty, standing = Decimal(0), {}
+        for text in (self.data_dir / LEDGER).read_text().splitlines():
+            line = json.loads(text)
+            if line["kind"] == "position":
+                qty = Decimal(line["qty"])
+            elif line["kind"] == "algo":
+                standing[line["algo_id"]] = line["status"] == "NEW"
+        return not qty or any(standing.values())
 
     async def until_flat(self, timeout_s: float = GENEROUS_S) -> None:
         """Wait until nothing is open."""
@@ -95,10 +114,20 @@ async def until(is_so: Callable[[], bool], timeout_s: float = GENEROUS_S) -> Non
             await asyncio.sleep(0.02)
 
 
-@pytest.fixture
-async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
+@contextlib.asynccontextmanager
+async def scene_with(tmp_path: Path, *faults: dict[str, object]) -> AsyncIterator[Scene]:
+    """An exchange that fails in these ways, from its start on."""
     data_dir = tmp_path / "data"
-    exchange = await launch(data_dir / "sim", ["--speed", "10", "--seed", "1"])
+    arguments = ["--speed", "10", "--seed", "1", "--ledger", str(data_dir / LEDGER)]
+    if faults:
+        schedule = tmp_path / "faults.json"
+        rows = [
+            {"id": number, "at_ms": 0, "for_ms": ALWAYS_MS, **fault}
+            for number, fault in enumerate(faults, start=1)
+        ]
+        schedule.write_text(json.dumps({"seed": 1, "faults": rows}))
+        arguments += ["--faults", str(schedule)]
+    exchange = await launch(data_dir / "sim", arguments)
     try:
         async with client_of(data_dir) as client:
             yield Scene(data_dir, client)
@@ -107,6 +136,12 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
         if guard is not None:
             os.kill(guard, signal.SIGKILL)
         await exchange.stop()
+
+
+@pytest.fixture
+async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
+    async with scene_with(tmp_path) as scene:
+        yield scene
 
 
 async def test_the_stop_of_an_engine_that_was_killed_stands_within_the_promise(
@@ -124,6 +159,35 @@ async def test_the_stop_of_an_engine_that_was_killed_stands_within_the_promise(
     assert stop.side is Side.SELL
     assert stop.is_close_position
     assert await scene.position() == QTY
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"name": "answer_lost", "on": "stop", "count": 1},
+        {"name": "request_lost", "on": "stop", "count": 2},
+        {"name": "unknown_503", "on": "stop", "count": 2, "executed": True},
+        {"name": "unknown_503", "on": "stop", "count": 2, "executed": False},
+        {"name": "unavailable_503", "on": "stop", "count": 3},
+        {"name": "refuse_code", "on": "stop", "count": 1, "code": -4509},
+        {"name": "refuse_code", "on": "stop", "code": -2010},
+        {"name": "unavailable_503", "on": "read"},
+        {"name": "slow", "on": "stop", "count": 1, "delay_ms": 1500},
+        {"name": "invisible", "on": "stop"},
+    ],
+    ids=lambda fault: "-".join(str(value) for value in fault.values()),
+)
+async def test_the_promise_holds_where_the_exchange_fails(
+    tmp_path: Path, fault: dict[str, object]
+) -> None:
+    async with scene_with(tmp_path, fault) as scene:
+        with scene.engine("die") as process:
+            assert await line_of(process) == "entered"
+            began_s = monotonic_s()
+            await scene.until_safe()
+            took_s = monotonic_s() - began_s
+
+    assert took_s < PROMISE_S
 
 
 async def test_a_stalled_engine_is_replaced_and_asks_before_it_sends_again(scene: Scene) -> None:

@@ -190,7 +190,7 @@ async def test_the_next_run_takes_over_from_the_guard_of_the_one_that_was_killed
     assert again.code == 0, again.err
     assert first is not None
     assert f"guard: process {first.pid}" in again.out
-    assert "adopted long" in again.out
+    assert "taking up run" in again.out
 
 
 def test_a_run_without_guard_warns(tmp_path: Path, script: Path) -> None:
