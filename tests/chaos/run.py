@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
+import signal
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,8 +44,10 @@ OWN_END_RESTART_MS = 300
 RESTART_MARGIN_MS = 1_200
 """No engine is started while the exchange is about to restart: it would start one of its own."""
 INSTANT = "instant"
-EXIT_TERMINATED = 143
-"""How the engine ends after SIGTERM, if it ends in order."""
+TERMINATED = (143, -signal.SIGTERM)
+"""How the engine ends after SIGTERM: in order, or before it had begun to listen for it."""
+RAISED = re.compile(r"^[ |]*[\w.]+(Error|Exception|Group): ")
+"""The last line of a traceback."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -212,7 +216,8 @@ class Run:
         """Note an end that nobody asked for, with the process's own last words."""
         lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
         errors = [line for line in lines if line.startswith("error: ")]
-        words = (errors or lines or ["nothing said"])[-1][:300]
+        raised = [line for line in lines if RAISED.search(line)]
+        words = (errors or raised or lines or ["nothing said"])[-1].strip(" |")[:300]
         is_explained = code is not None and bool(errors)
         (self._exits if is_explained else self._crashes).append(f"exit code {code}: {words}")
         self._diary.note("engine-ended", code=code, words=words)
@@ -254,7 +259,7 @@ class Run:
             return
         code = self._engine.end()
         self._diary.note("engine-stopped", code=code)
-        if code != EXIT_TERMINATED:
+        if code not in TERMINATED:
             self._note_end(code, self._log())
         self._engine = None
 
