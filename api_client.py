@@ -14,6 +14,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self, TypeVar
 
@@ -50,6 +51,8 @@ from milo.model import (
     PositionReport,
     SymbolConfig,
 )
+from milo.ops.shared_pause import SharedPause
+from milo.ops.slots import Slots
 from milo.ports import Signer
 from milo.wire import account, income, market, orders
 from milo.wire.answers import Answer, error_in, is_order_limit
@@ -90,7 +93,9 @@ class ApiClient:
         signer: Signer | None,
         timeout_s: float = 10.0,
         limits: Iterable[Limit] = DEFAULT_LIMITS,
+        pause_folder: Path | None = None,
     ) -> None:
+        """`pause_folder`: where processes on this venue tell one another of pauses."""
         self._dialect = dialect
         self._base = rest_url.rstrip("/")
         self._place = place_of(self._base, schemes=("http", "https"))
@@ -98,7 +103,8 @@ class ApiClient:
         self._signer = signer
         self._timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=timeout_s / 2)
         self._budget = RateBudget(limits)
-        self._slots = _Slots(MAX_AT_ONCE)
+        self._shared_pause = None if pause_folder is None else SharedPause(pause_folder)
+        self._slots = Slots(MAX_AT_ONCE)
         self._in_flight = 0
         self._session: aiohttp.ClientSession | None = None
 
@@ -145,7 +151,7 @@ class ApiClient:
     @property
     def pause_left_s(self) -> float:
         """What is left of a pause that the venue asked for, in wall seconds; 0.0 without one."""
-        return self._budget.pause_left_s(monotonic_s())
+        return max(self._budget.pause_left_s(monotonic_s()), self._shared_wait_s(Lane.NORMAL))
 
     @property
     def dialect(self) -> Dialect:
@@ -383,7 +389,9 @@ class ApiClient:
         while True:
             await self._slots.acquire(request.lane)
             now_s = monotonic_s()
-            wait_s = self._budget.take(request.cost, request.lane, now_s)
+            wait_s = self._shared_wait_s(request.lane)
+            if wait_s == 0.0:
+                wait_s = self._budget.take(request.cost, request.lane, now_s)
             if wait_s == 0.0:
                 return
             self._slots.release()
@@ -394,6 +402,12 @@ class ApiClient:
                 )
             logger.info("request_waits request=%r wait_s=%.1f", request.title, wait_s)
             await asyncio.sleep(wait_s)
+
+    def _shared_wait_s(self, lane: Lane) -> float:
+        """Return what is left of a pause that another process of ours was told."""
+        if self._shared_pause is None or lane is Lane.PROTECTIVE:
+            return 0.0
+        return self._shared_pause.left_s()
 
     async def _exchange(self, request: Request[T]) -> Answer:
         """Send the request over HTTP; Busy where nothing went out, OutcomeUnknown after that."""
@@ -480,6 +494,8 @@ class ApiClient:
             is_ban = error.http_status == 418
             pause_s = self._budget.pause(now_s=now_s, wait_s=asked_s, is_ban=is_ban)
             error.retry_after_ms = int(pause_s * 1000)
+            if self._shared_pause is not None:
+                self._shared_pause.extend(pause_s)
             logger.warning(
                 "requests_paused pause_s=%.1f status=%d code=%d",
                 pause_s, error.http_status, error.code,
@@ -542,43 +558,6 @@ async def _never_resend(request: ClientRequest, handler: ClientHandlerType) -> C
         raise
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
         raise _Sent(type(error).__name__) from error
-
-
-class _Slots:
-    """At most `count` requests at once; the protective lane goes first and has one slot more."""
-
-    def __init__(self, count: int) -> None:
-        self._count = count
-        self._busy = 0
-        self._waiting: dict[Lane, deque[asyncio.Future[None]]] = {lane: deque() for lane in Lane}
-
-    async def acquire(self, lane: Lane) -> None:
-        if self._busy < self._room(lane) and not self._waiting[lane]:
-            self._busy += 1
-            return
-        turn = asyncio.get_running_loop().create_future()
-        self._waiting[lane].append(turn)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if not turn.cancelled():
-                # The slot came in the same moment.
-                self.release()
-            elif turn in self._waiting[lane]:
-                self._waiting[lane].remove(turn)
-            raise
-
-    def release(self) -> None:
-        self._busy -= 1
-        for lane in (Lane.PROTECTIVE, Lane.NORMAL):
-            while self._waiting[lane] and self._busy < self._room(lane):
-                turn = self._waiting[lane].popleft()
-                if not turn.done():
-                    self._busy += 1
-                    turn.set_result(None)
-
-    def _room(self, lane: Lane) -> int:
-        return self._count + (lane is Lane.PROTECTIVE)
 
 
 def _raise_final(error: VenueError, request: Request[T]) -> NoReturn:

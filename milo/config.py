@@ -184,7 +184,13 @@ class Config:
         None, _whole(1, 10_000_000), "end after N closed candles", metavar="N"
     )
     seconds: float | None = _setting(None, _positive, "end after S seconds", metavar="S")
-    json: Path | None = _setting(None, _path, "write the run's summary to FILE", metavar="FILE")
+    json: Path | None = _setting(
+        None,
+        _path,
+        "write the run's summary, or what --doctor or --listopenpositions found, to FILE "
+        "(for these two also -, the standard output)",
+        metavar="FILE",
+    )
     history: int = _setting(5000, _whole(1, 5000), "candles of history before a run", metavar="N")
     balance_start: Decimal = _setting(
         Decimal(10_000), _amount, "first balance of the embedded exchange, USDT", metavar="USDT"

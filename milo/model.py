@@ -104,6 +104,8 @@ class ExitReason(StrEnum):
     CLOSE = "close"
     REVERSE = "reverse"
     LIQUIDATION = "liquidation"
+    UNKNOWN = "unknown"
+    """The venue has the position no more, and does not tell how it ended."""
 
 
 @dataclass(frozen=True, slots=True)

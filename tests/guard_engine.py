@@ -113,7 +113,6 @@ async def engine_on(data_dir: Path) -> AsyncIterator[Engine]:
             run_id=RUN_ID,
             pid=os.getpid(),
             symbols=(SYMBOL,),
-            pause_left_s=lambda: client.pause_left_s,
             on_problem=told.append,
         )
         engine = Engine(client=client, link=link, keeper=keeper, told=told)

@@ -24,7 +24,7 @@ from milo.commands import (
     Verdict,
     WatchStop,
 )
-from milo.inbox import CoreEvent, FillFound, Signal, StopOverdue, SymbolReady
+from milo.inbox import CoreEvent, FillFound, Resumed, Signal, StopOverdue, SymbolReady
 from milo.model import (
     CommissionRate,
     EntryIntent,
@@ -36,8 +36,11 @@ from milo.model import (
     SymbolConfig,
 )
 from milo.orders.book import Book, CoreConfig, OpenTrade, SymbolBook
+from milo.orders.codec import BOOK, decoded, encoded
 from milo.orders.ledger import open_rows
+from milo.orders.recover import book_to_resume
 from milo.orders.step import step
+from milo.orders.wanted import wanted_records
 from milo.script.actions import parse_action
 from tests.paper_venue import PaperVenue
 
@@ -206,11 +209,29 @@ class Desk:
                 fills = venue.fills_of(command.client_id)
                 return [*venue.look_up(command.client_id), *_found(fills)]
             case ReadAccount():
-                trade = self.book.symbols[SYMBOL].trade
-                fills = [] if trade is None else venue.fills_since(trade.entry_ms)
-                return [*_found(fills), venue.account_read()]
+                return self.read()
             case WatchStop() | Verdict() | Note() | RecordTrade():
                 return []
+
+    def read(self) -> list[CoreEvent]:
+        """Read what the book wants of the venue's records, and then the account."""
+        wanted = wanted_records(self.book).get(SYMBOL)
+        fills = [] if wanted is None else self.venue.fills_since(wanted.fills_ms or 0)
+        state = self.state
+        is_known = state.trade is not None or state.is_entering
+        return [*_found(fills), self.venue.account_read(with_recent=not is_known)]
+
+    def die_and_resume(self, run_id: str) -> list[CoreEvent]:
+        """Lose all but what the journal has, and start again; return what the start reads.
+
+        What was to be done and was not is forgotten.
+        """
+        journal = decoded(BOOK, encoded(self.book))
+        self.book = book_to_resume(journal, run_id=run_id, symbols=[SYMBOL])
+        self.due.clear()
+        config = ready(leverage=self.venue.leverage)
+        self.deliver(Resumed(), config)
+        return self.read()
 
     def settle(self) -> None:
         """Carry out all commands that are due, and those that come of them, in order."""

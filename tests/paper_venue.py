@@ -138,7 +138,7 @@ class PaperVenue:
     def fills_since(self, start_ms: int) -> list[Fill]:
         return [_nameless(fill) for fill in self.fills if fill.time_ms >= start_ms]
 
-    def account_read(self) -> AccountRead:
+    def account_read(self, *, with_recent: bool = False) -> AccountRead:
         unrealized = cut(self.qty * (self.price - self.entry)) if self.qty else ZERO
         position = PositionReport(
             symbol=self.symbol,
@@ -161,6 +161,11 @@ class PaperVenue:
                 resting.report(self.now_ms)
                 for resting in self.orders.values()
                 if resting.status in LIVE
+            ),
+            recent=tuple(
+                resting.report(self.now_ms)
+                for resting in self.orders.values()
+                if with_recent and not resting.order.is_conditional
             ),
         )
 

@@ -197,6 +197,7 @@ class MakeClient(Protocol):
         clock: VenueClock,
         signer: Signer | None,
         timeout_s: float = 10.0,
+        pause_folder: Path | None = None,
     ) -> AbstractAsyncContextManager[Client]: ...
 
 

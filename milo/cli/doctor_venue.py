@@ -36,7 +36,7 @@ _KEYS_ADVICE = "see --set-keys; a key belongs to one venue"
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
-    """One round trip: the venue's clock less ours in the middle of it, in ms."""
+    """One round trip: how far our clocks were ahead of the venue's in its middle, in wall ms."""
 
     round_trip_ms: float
     from_computer_ms: float
@@ -73,7 +73,8 @@ class VenueChecks:
         ]
         found = [await _told(name, check) for name, check in public]
         if self._venue.signer is None:
-            found += [skip(name, "needs keys that can be used") for name, _ in signed]
+            # Why there are no keys has been told already, when the venue was opened.
+            found += [skip(name, "needs keys that can be used") for name, _ in signed[1:]]
         else:
             found += [await _told(name, check) for name, check in signed]
         return [*found, self._weight()]
@@ -102,11 +103,12 @@ class VenueChecks:
         computer_ms, estimate_ms, sent_s = wall_ms(), self._venue.clock.now_ms(), monotonic_s()
         venue_ms = await self._client.server_time()
         round_trip_ms = (monotonic_s() - sent_s) * 1000
-        speed = self._venue.clock.speed
+        # An embedded exchange's clock is faster, and its window for timestamps wider as well.
+        speed = self._venue.clock.speed or 1.0
         return _Sample(
             round_trip_ms=round_trip_ms,
             from_computer_ms=computer_ms + round_trip_ms / 2 - venue_ms,
-            from_estimate_ms=estimate_ms + speed * round_trip_ms / 2 - venue_ms,
+            from_estimate_ms=(estimate_ms - venue_ms) / speed + round_trip_ms / 2,
         )
 
     async def _has_symbol(self) -> Finding:

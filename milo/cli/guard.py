@@ -59,6 +59,7 @@ async def run(app: App) -> int:
                 clock=place.clock,
                 signer=place.signer,
                 timeout_s=TIMEOUT_S,
+                pause_folder=place.folder,
             )
         )
         token = secrets.token_hex(16)

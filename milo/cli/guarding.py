@@ -32,7 +32,6 @@ async def guarding(
         operator.problem("no guard (--no-guard): nobody watches the stops if this process dies")
         yield None
         return
-    client = venue.client
     link = GuardLink(
         GuardKeeper(
             venue.folder,
@@ -43,7 +42,6 @@ async def guarding(
         run_id=run_id,
         pid=os.getpid(),
         symbols=tuple(symbols),
-        pause_left_s=lambda: client.pause_left_s,
         on_problem=operator.problem,
     )
     await link.stand_by()

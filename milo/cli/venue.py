@@ -99,7 +99,13 @@ async def _open_sim(app: App, purpose: Purpose, stack: AsyncExitStack) -> OpenVe
     clock = VenueClock(speed=speed)
     signer = HmacSigner(address.api_key, address.api_secret)
     client = await stack.enter_async_context(
-        app.make.client(dialect=BINANCE, rest_url=address.rest_url, clock=clock, signer=signer)
+        app.make.client(
+            dialect=BINANCE,
+            rest_url=address.rest_url,
+            clock=clock,
+            signer=signer,
+            pause_folder=folder,
+        )
     )
     await client.sync_clock()
     store = await stack.enter_async_context(app.make.store(folder))
@@ -262,7 +268,13 @@ async def _open_outside(app: App, purpose: Purpose, stack: AsyncExitStack) -> Op
         stack.enter_context(FolderLock(folder))
     clock = VenueClock()
     client = await stack.enter_async_context(
-        app.make.client(dialect=dialect, rest_url=rest_url, clock=clock, signer=signer)
+        app.make.client(
+            dialect=dialect,
+            rest_url=rest_url,
+            clock=clock,
+            signer=signer,
+            pause_folder=folder,
+        )
     )
     await client.sync_clock()
     store = await stack.enter_async_context(app.make.store(folder))

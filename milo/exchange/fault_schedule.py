@@ -88,10 +88,9 @@ def read_schedule(content: bytes, name: str) -> Schedule:
 
 
 def _fault(entry: Any, where: str) -> Fault:
-    if not isinstance(entry, dict) or entry.get("name") not in _PARAMETERS:
-        name = entry.get("name") if isinstance(entry, dict) else entry
+    name = entry.get("name") if isinstance(entry, dict) else entry
+    if not isinstance(entry, dict) or name not in NAMES:
         raise ConfigError(f"{where}: no fault is called {name!r}; use one of {' '.join(NAMES)}")
-    name = entry["name"]
     allowed = {"id", "name", "at_ms", "for_ms", *_PARAMETERS[name]}
     strange = sorted(entry.keys() - allowed)
     if strange:

@@ -155,6 +155,8 @@ class Faults:
         self._upcoming: Iterator[Fault] = iter(upcoming)
         self._next = next(self._upcoming, None)
         self.active: dict[int, Fault] = {}
+        self._used_up: dict[int, Fault] = {}
+        """Ended early; their hits are kept until their windows' ends, for a restart."""
         self.progress = progress or Progress()
 
     def resume(self, now_ms: int) -> list[Turn]:
@@ -165,16 +167,13 @@ class Faults:
         told_ms = self.progress.told_ms
         if told_ms < 0:
             return []
-        turns = [
+        self.advance(told_ms)
+        self.take_used_up()
+        return [
             turn
             for turn in self.advance(now_ms)
-            if (turn.fault.at_ms <= told_ms < turn.fault.is_over_ms and not turn.is_begin)
-            or (turn.is_begin and turn.fault.at_ms > told_ms and now_ms < turn.fault.is_over_ms)
+            if (now_ms < turn.fault.is_over_ms if turn.is_begin else turn.fault.at_ms <= told_ms)
         ]
-        self.active = {
-            fault.id: fault for fault in self.active.values() if not self._is_used_up(fault)
-        }
-        return turns
 
     def advance(self, now_ms: int) -> list[Turn]:
         """Return what began and what ended until now, in order."""
@@ -185,6 +184,10 @@ class Faults:
             turns.append((fault.at_ms, Turn(fault=fault, is_begin=True)))
         for fault in [f for f in self.active.values() if f.is_over_ms <= now_ms]:
             turns.append((fault.is_over_ms, self._end(fault)))
+            self.progress.hits.pop(fault.id, None)
+        for fault in [f for f in self._used_up.values() if f.is_over_ms <= now_ms]:
+            del self._used_up[fault.id]
+            self.progress.hits.pop(fault.id, None)
         self.progress.told_ms = max(self.progress.told_ms, now_ms)
         turns.sort(key=lambda pair: pair[0])
         return [turn for _, turn in turns]
@@ -243,7 +246,9 @@ class Faults:
 
     def take_used_up(self) -> list[Turn]:
         """Return the ends of faults that have had all their hits."""
-        return [self._end(fault) for fault in list(self.active.values()) if self._is_used_up(fault)]
+        used_up = [fault for fault in self.active.values() if self._is_used_up(fault)]
+        self._used_up |= {fault.id: fault for fault in used_up}
+        return [self._end(fault) for fault in used_up]
 
     def has_had_all(self, fault: Fault) -> bool:
         """Return whether the fault has had all the hits that it may have."""
@@ -255,7 +260,6 @@ class Faults:
 
     def _end(self, fault: Fault) -> Turn:
         del self.active[fault.id]
-        self.progress.hits.pop(fault.id, None)
         return Turn(fault=fault, is_begin=False)
 
 

@@ -315,10 +315,8 @@ class Troubles:
             self._count(slicing.fault_id)
         stuck, algos.stuck = algos.stuck, []
         for _ in stuck:
-            fault = next(
-                f for f in self._faults.named("stuck_triggering") if not self._faults.has_had_all(f)
-            )
-            self._count(fault.id)
+            for fault in self._faults.named("stuck_triggering")[:1]:
+                self._count(fault.id)
 
     def _count(self, fault_id: int) -> None:
         fault = self._faults.active.get(fault_id)

@@ -365,7 +365,10 @@ def _as_flat(watched: Watched, now_s: float) -> Watched:
 
 
 def _exposed(watched: Watched, now_s: float) -> Watched:
-    return watched if watched.exposed_s is not None else _with(watched, exposed_s=now_s)
+    # That nothing was open does not say that nothing is: an entry may have filled since.
+    qty = watched.qty or None
+    exposed_s = now_s if watched.exposed_s is None else watched.exposed_s
+    return _with(watched, qty=qty, exposed_s=exposed_s)
 
 
 def _with(watched: Watched, **changes: object) -> Watched:

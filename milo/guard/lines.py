@@ -35,9 +35,7 @@ class Hello(Line, frozen=True, kw_only=True):
 
 
 class Beat(Line, frozen=True, kw_only=True):
-    """The engine lives; `paused_s`: what is left of a pause that the exchange asked for."""
-
-    paused_s: float = 0.0
+    """The engine lives."""
 
 
 class Watch(Line, frozen=True, kw_only=True):

@@ -98,14 +98,12 @@ class GuardLink:
         run_id: str,
         pid: int,
         symbols: tuple[str, ...],
-        pause_left_s: Callable[[], float],
         on_problem: Callable[[str], None],
     ) -> None:
         self._keeper = keeper
         self._run_id = run_id
         self._own_pid = pid
         self._symbols = symbols
-        self._pause_left_s = pause_left_s
         self._on_problem = on_problem
         self.on_takeover: Callable[[], None] = _nothing
         """Called when the guard has acted, or may have: read the account again."""
@@ -294,7 +292,7 @@ class GuardLink:
         patient_until_s = 0.0
         while True:
             before_s = monotonic_s()
-            self._send(Beat(n=self._next(), paused_s=self._pause_left_s()))
+            self._send(Beat(n=self._next()))
             await asyncio.sleep(BEAT_S)
             now_s = monotonic_s()
             if now_s - before_s > STALL_S:

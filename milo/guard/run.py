@@ -69,6 +69,8 @@ FORGET_FLAT_S = 60.0
 class Client(TradingClient, Protocol):
     """ApiClient, as the guard uses it."""
 
+    @property
+    def pause_left_s(self) -> float: ...
     async def sync_clock(self) -> None: ...
 
 
@@ -124,7 +126,6 @@ class Guard:
         self._heard_s = monotonic_s()
         self._took_s = 0.0
         self._alone_s = monotonic_s()
-        self._paused_until_s = 0.0
         self._is_yielding = False
         self._has_parted = False
         """The session that started this guard has ended in order."""
@@ -243,16 +244,13 @@ class Guard:
         if self._holder is Holder.GUARD:
             self._hand_back()
         match message:
-            case Beat():
-                until_s = monotonic_s() + message.paused_s
-                self._paused_until_s = max(self._paused_until_s, until_s)
             case Watch():
                 self._keep([message.plan])
             case Standing():
                 self._replace(engine, message.plans)
             case Bye():
                 engine.has_left = True
-            case Hello():
+            case Hello() | Beat():
                 pass
         self._acknowledge(engine)
         if isinstance(message, Bye):
@@ -439,7 +437,7 @@ class Guard:
 
     def _read_again(self) -> None:
         now_s = monotonic_s()
-        if self._readings or now_s < self._next_read_s or now_s < self._paused_until_s:
+        if self._readings or now_s < self._next_read_s or self._client.pause_left_s:
             return
         is_calm = now_s - self._took_s > CALM_AFTER_S or all(
             decide.is_settled(watched, now_s) and _lasts(watched.flat_s, CALM_AFTER_S, now_s)

@@ -182,6 +182,8 @@ class SymbolBook:
     """Signed position that Milo did not open and leaves alone."""
     snapshot_ms: int = 0
     """A position was taken over as it stood then: earlier executions are part of it."""
+    flat_reads: int = 0
+    """How many readings in a row had no position where the book has one."""
     is_snapshot_doubted: bool = False
     """The last snapshot was older than what executions had told; another was asked for."""
     seen: SeenTrades = NOTHING_SEEN

@@ -21,7 +21,8 @@ CONFIG = "start.CoreConfig"
 """Kinds of journal entries: `event.<class>` and `command.<class>`; a run starts with its
 configuration and the book that it went on from."""
 
-_ENCODER = msgspec.json.Encoder(decimal_format="string", order="deterministic")
+# Mappings keep their order, which is part of the book: orders stand in it as they were sent.
+_ENCODER = msgspec.json.Encoder(decimal_format="string")
 _DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
     **{f"{EVENT}.{kind.__name__}": msgspec.json.Decoder(kind) for kind in get_args(CoreEvent)},
     **{f"{COMMAND}.{kind.__name__}": msgspec.json.Decoder(kind) for kind in get_args(Command)},
@@ -41,7 +42,7 @@ def command_kind(command: Command) -> str:
 
 
 def encoded(item: CoreEvent | Command | Book | CoreConfig) -> str:
-    """Return the item as JSON; decimals are texts, and every order of keys is fixed."""
+    """Return the item as JSON; decimals are texts, and mappings keep their order."""
     return _ENCODER.encode(item).decode()
 
 

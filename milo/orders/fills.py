@@ -33,15 +33,18 @@ FUNDING_KEPT = 10
 """So many of each are remembered of a symbol, the newest."""
 
 
-def on_fill(turn: Turn, item: Execution) -> None:
-    """Take in one execution once, whatever number of times and in which order they are reported."""
+def on_fill(turn: Turn, item: Execution, *, may_wait: bool = True) -> None:
+    """Take in one execution once, whatever number of times and in which order they are reported.
+
+    `may_wait`: what is still to come may say what it means; else it is taken as it is.
+    """
     fill = item.fill
     state = turn.of(fill.symbol)
     if fill.trade_id in state.seen:
         return
     if item.own_id is None:
         item = dataclasses.replace(item, own_id=find_order(state, fill.client_id, fill.venue_id))
-    if _must_wait(state, fill, item.own_id):
+    if may_wait and _must_wait(state, fill, item.own_id):
         others = (w for w in state.waiting if w.fill.trade_id != fill.trade_id)
         turn.change(state, waiting=(*others, item))
         return
@@ -265,9 +268,14 @@ def _on_exit_fill(
         state, qty=trade.qty - closed_qty, exits={**trade.exits, part_key: part}
     )
     if fill.qty > closed_qty:
-        # More was closed than was ours: what somebody else had added, or now a position of theirs.
-        foreign_qty = state.foreign_qty + fill.side.sign * (fill.qty - closed_qty)
-        state = turn.change(state, foreign_qty=foreign_qty)
+        # More was closed than was ours: what somebody else had added, or now a position of theirs;
+        # or what an entry had opened that is told later. Its profit and fee are in the row already.
+        excess = dataclasses.replace(fill, qty=fill.qty - closed_qty, fee=ZERO, realized=ZERO)
+        state = turn.change(
+            state,
+            foreign_qty=state.foreign_qty + fill.side.sign * excess.qty,
+            foreign_fills=(*state.foreign_fills[-FOREIGN_KEPT:], Execution(fill=excess)),
+        )
     if not trade_of(state).qty:
         _end(turn, fill.symbol)
 
@@ -277,6 +285,24 @@ def settle_part(turn: Turn, symbol: str, part_key: str) -> None:
     trade = turn.of(symbol).trade
     if trade is not None and part_key in trade.exits:
         _record(turn, symbol, part_key)
+
+
+def take_what_waits(turn: Turn, symbol: str) -> None:
+    """Take executions as they are whose orders have not told their names for long."""
+    waiting = turn.of(symbol).waiting
+    turn.change(turn.of(symbol), waiting=())
+    for item in waiting:
+        on_fill(turn, item, may_wait=False)
+
+
+def write_off(turn: Turn, symbol: str) -> None:
+    """End a position of which nobody knows how it ended: the rest gets a row without a price."""
+    state = turn.of(symbol)
+    trade = trade_of(state)
+    unknown = ExitPart(reason=ExitReason.UNKNOWN, qty=trade.qty, last_ms=turn.now_ms)
+    turn.change_trade(state, qty=ZERO, exits={**trade.exits, "unknown": unknown})
+    _end(turn, symbol)
+    turn.change(turn.of(symbol), flat_reads=0)
 
 
 def _end(turn: Turn, symbol: str) -> None:
@@ -305,7 +331,7 @@ def _record(turn: Turn, symbol: str, part_key: str) -> None:
         entry_ms=trade.entry_ms,
         entry_price=trade.entry_price,
         exit_ms=part.last_ms,
-        exit_price=part.value / part.qty,
+        exit_price=part.value / part.qty if part.value else None,
         reason=part.reason,
         fees=fees + part.fees,
         funding=funding,

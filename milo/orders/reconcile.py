@@ -33,6 +33,7 @@ from milo.model import (
 )
 from milo.money import ZERO, plain
 from milo.orders.book import Account, Book, OpenTrade, OwnOrder, SymbolBook
+from milo.orders.fills import take_what_waits, write_off
 from milo.orders.ids import Leg, is_ours, leg_of, signal_key
 from milo.orders.machine import OrderState, state_of
 from milo.orders.protect import ensure_protection, ensure_target, start_stop_watch
@@ -42,6 +43,12 @@ from milo.orders.turn import Turn, trade_of
 
 OVERTAKEN_LIMIT = 5
 """After so many readings in a row that events have overtaken, one is believed all the same."""
+
+
+GHOST_READS = 3
+GHOST_LIMIT = 8
+"""After so many readings without a position the book's is given up; the second, where orders of
+ours seemed to be under way all the time."""
 
 
 def on_symbol_ready(turn: Turn, ready: SymbolReady) -> None:
@@ -136,7 +143,7 @@ def _note_elsewhere(turn: Turn, positions: Sequence[PositionReport]) -> None:
 
 def _take_symbol(turn: Turn, symbol: str, snapshot: _Snapshot) -> None:
     position, orders = snapshot.position, snapshot.orders
-    for order in orders:
+    for order in (*snapshot.recent, *orders):
         on_report(turn, order)
     state = turn.of(symbol)
     if not snapshot.is_overtaken:
@@ -145,7 +152,9 @@ def _take_symbol(turn: Turn, symbol: str, snapshot: _Snapshot) -> None:
     _ask_about_open_orders(turn, state, with_absent=snapshot.is_after_gap or is_unexplained)
     if state.trade is not None:
         if position is not None:
-            _check_trade(turn, state, orders)
+            _check_trade(turn, turn.change(state, flat_reads=0), orders)
+        elif not snapshot.is_overtaken:
+            _check_ghost(turn, turn.change(state, flat_reads=state.flat_reads + 1))
     elif state.is_entering:
         # What its executions say comes; they tell whose position this is.
         return
@@ -254,6 +263,22 @@ def _check_trade(turn: Turn, state: SymbolBook, orders: Sequence[OrderReport]) -
             state = _enter_order(turn, state, there)
             changes = {"target_id": there.client_id, "target_price": there.trigger_price}
             turn.change_trade(state, **changes)
+
+
+def _check_ghost(turn: Turn, state: SymbolBook) -> None:
+    """Give up a position that the venue does not have and whose end no execution tells.
+
+    Its executions were asked for each time before the reading; orders under way are waited for.
+    """
+    if state.flat_reads >= GHOST_READS and state.waiting:
+        take_what_waits(turn, state.ready.instrument.symbol)
+        return
+    is_pending = any(not own.is_complete or own.is_missing for own in state.orders.values())
+    if state.flat_reads < GHOST_READS or (is_pending and state.flat_reads < GHOST_LIMIT):
+        return
+    text = "the exchange has no such position, and nothing tells how it ended: given up"
+    turn.note(NoteKind.PROBLEM, state, text)
+    write_off(turn, state.ready.instrument.symbol)
 
 
 def _check_stop(turn: Turn, state: SymbolBook, orders: Sequence[OrderReport]) -> None:

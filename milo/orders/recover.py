@@ -13,7 +13,7 @@ from milo.orders.book import Book, OwnOrder, SymbolBook
 from milo.orders.ids import Leg
 from milo.orders.machine import OrderState
 from milo.orders.protect import LOST_STOP_S, start_stop_watch
-from milo.orders.reports import look_up
+from milo.orders.reports import BRACKETS, look_up
 from milo.orders.suspect import protect_suspect
 from milo.orders.turn import Turn
 
@@ -52,6 +52,12 @@ def on_resumed(turn: Turn) -> None:
 
 def _take_up(turn: Turn, symbol: str, own_id: str, own: OwnOrder) -> None:
     if own.is_complete:
+        return
+    trade = turn.of(symbol).trade
+    is_left = own.leg in BRACKETS and (trade is None or trade.key != own.key)
+    if is_left and turn.config.venue_expires_brackets and own.state is not OrderState.TRIGGERED:
+        # It went with its position, if it was ever there.
+        turn.move_order(turn.of(symbol), own_id, OrderState.ABSENT)
         return
     state = turn.change_order(turn.of(symbol), own_id, is_watched=False, asked=0)
     if own.state is OrderState.PLACING:

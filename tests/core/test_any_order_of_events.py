@@ -40,6 +40,7 @@ class Weather(Enum):
 
     LOSSY = "stream events are lost, and come out of order"
     LATE = "requests that were given up arrive later; orders are refused"
+    MORTAL = "the engine dies and starts again; what was under way is lost, or arrives unseen"
     CROWDED = "somebody else reduces the position and cancels orders; orders are refused"
 
 
@@ -61,6 +62,7 @@ class Storm:
         self.limbo: list[Enter | Place] = []
         self.lost = 0
         self.candle = 0
+        self.lives = 0
 
     def blow(self, steps: int) -> None:
         for _ in range(steps):
@@ -74,6 +76,9 @@ class Storm:
             match self.weather:
                 case Weather.LOSSY:
                     choices += [self._lose] * bool(self.stream)
+                case Weather.MORTAL:
+                    choices += [self._die]
+                    choices += [self._arrive] * bool(self.limbo)
                 case Weather.LATE:
                     choices += [self._refuse_next, self._dry_up]
                     choices += [self._arrive] * bool(self.limbo)
@@ -167,6 +172,26 @@ class Storm:
         command = self.limbo.pop(self._random.randrange(len(self.limbo)))
         self.trace.append(f"  arrives {command}")
         self._told([event for event in self.desk.carry_out(command) if isinstance(event, STREAM)])
+
+    def _die(self) -> None:
+        """Let the engine die: each request under way is lost, late, or carried out unseen."""
+        self.trace.append("  the engine dies")
+        for command in self.desk.due:
+            fate = self._random.choice(("lost", "late", "carried out"))
+            if isinstance(command, Enter | Place) and fate == "late":
+                self.limbo.append(command)
+            elif isinstance(command, Enter | Place | Cancel) and fate == "carried out":
+                self.desk.carry_out(command)
+        self.stream.clear()
+        self.answers.clear()
+        self.timers.clear()
+        self.lives += 1
+        before = len(self.desk.log)
+        read = self.desk.die_and_resume(f"{self.lives}run0run"[-8:])
+        for command in self.desk.log[before:]:
+            self.trace.append(f"  -> {command}")
+        for event in read:
+            self._give(event)
 
     def _fund(self) -> None:
         for event in self.desk.venue.fund(Decimal("0.0001")):
@@ -282,4 +307,4 @@ def test_storms_see_stops_targets_reversals_and_liquidations() -> None:
         storm.rest()
         reasons |= {row.reason for row in storm.desk.rows()}
 
-    assert reasons == set(ExitReason)
+    assert reasons == set(ExitReason) - {ExitReason.UNKNOWN}

@@ -502,3 +502,23 @@ def test_a_symbol_in_chinese_script_trades(tmp_path: Path) -> None:
     assert answer.status == 200, answer.body
     assert state.position(symbol).qty == 1000 * 10**8
     assert source_of(venue, f"{symbol.lower()}@kline_1m") is not None
+
+
+def test_the_statement_can_be_asked_for_by_kind_and_time(tmp_path: Path) -> None:
+    exchange = Exchange(tmp_path, flat("60000", 30))
+    exchange.buy("0.1")
+    first_ms = exchange.venue.now_ms
+    exchange.play(2)
+    exchange.sell("0.1")
+    second_ms = exchange.venue.now_ms
+
+    def kinds(query: str) -> list[tuple[str, int]]:
+        lines = _ask(exchange, "GET", "/fapi/v1/income", query)
+        return [(line["incomeType"], line["time"]) for line in lines]
+
+    paid, again = ("COMMISSION", first_ms), ("COMMISSION", second_ms)
+    assert kinds("incomeType=COMMISSION") == [paid, again]
+    assert kinds(f"startTime={second_ms}") == [again]
+    assert kinds(f"incomeType=COMMISSION&endTime={second_ms - 1}") == [paid]
+    assert kinds(f"incomeType=FUNDING_FEE&startTime={first_ms}") == []
+    assert kinds(f"startTime={first_ms + 1}&endTime={second_ms - 1}") == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import random
 import tempfile
@@ -11,8 +12,10 @@ from exchange_market import Exchange, Minute
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from milo.exchange.clearing import CutOrder, Slicing
 from milo.exchange.notices import Notice
 from milo.exchange.refusals import ApiRefusal
+from milo.model import OrderStatus, OrderType
 
 _FUNDING_EVE_MS = 1_767_225_600_000 + 7 * 3_600_000
 
@@ -60,6 +63,76 @@ def _act(exchange: Exchange, rng: random.Random) -> None:
             rng.choice((exchange.venue.orders, exchange.venue.algos)).cancel_all("BTCUSDT")
 
 
+class _Faults:
+    """What faults do to the account, at random."""
+
+    def __init__(self, exchange: Exchange, rng: random.Random) -> None:
+        self._venue = exchange.venue
+        self._rng = rng
+        self._pieces: list[CutOrder] = []
+
+    def strike(self) -> None:
+        """Let one fault begin, end or strike."""
+        venue, rng = self._venue, self._rng
+        match rng.randrange(6):
+            case 0:
+                venue.clearing.slicing = Slicing(
+                    fault_id=1, parts=rng.randint(1, 5), pause_ms=1, is_dry=rng.random() < 0.3
+                )
+            case 1:
+                venue.clearing.slicing = None
+            case 2:
+                venue.algos.is_stuck = True
+            case 3:
+                venue.algos.is_stuck = False
+                venue.release_stuck()
+            case 4:
+                venue.force_funding(rng.randint(-500_000, 500_000))
+            case 5 if rng.random() < 0.2:
+                venue.force_liquidation()
+        self.go_on(most=2)
+        venue.clearing.take_notices()
+        venue.follow_exposure()
+
+    def go_on(self, most: int) -> None:
+        """Fill some of the pieces that wait."""
+        self._pieces += self._venue.clearing.cut_orders
+        self._venue.clearing.cut_orders = []
+        for piece in self._pieces[:most]:
+            if not self._venue.fill_piece(piece):
+                self._pieces.remove(piece)
+
+    def end(self) -> None:
+        """Take all faults away."""
+        self._venue.clearing.slicing = None
+        self._venue.algos.is_stuck = False
+        self._venue.release_stuck()
+        while self._pieces or self._venue.clearing.cut_orders:
+            self.go_on(most=5)
+        self._venue.clearing.take_notices()
+        self._venue.follow_exposure()
+
+
+def _run_with_faults(seed: int) -> Exchange:
+    rng = random.Random(seed)
+    with tempfile.TemporaryDirectory() as folder:
+        exchange = Exchange(
+            Path(folder), _wild_minutes(rng, 120), balance="10000", start_ms=_FUNDING_EVE_MS
+        )
+        faults = _Faults(exchange, rng)
+        for _ in range(90):
+            with contextlib.suppress(ApiRefusal):
+                _act(exchange, rng)
+            _check(exchange)
+            faults.strike()
+            _check(exchange)
+            exchange.play(rng.choice((0.3, 0.7, 1.0)))
+            _check(exchange)
+        faults.end()
+        _check(exchange)
+    return exchange
+
+
 def _run(seed: int) -> Exchange:
     rng = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:
@@ -101,6 +174,39 @@ def test_wallet_is_start_plus_realised_minus_fees_plus_funding(seed: int) -> Non
     exchange = _run(seed)
 
     assert exchange.venue.is_finished
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(seed=st.integers(min_value=0, max_value=2**32))
+def test_the_wallet_adds_up_under_partial_fills_forced_funding_and_liquidation(seed: int) -> None:
+    exchange = _run_with_faults(seed)
+
+    assert not [o for o in exchange.state.all_open_orders() if o.type is OrderType.MARKET]
+    for order in exchange.state.orders.values():
+        assert order.filled <= order.qty
+
+
+def test_random_faults_reach_partial_fills_rests_and_stuck_triggers() -> None:
+    ends: set[str] = set()
+    for seed in range(12):
+        exchange = _run_with_faults(seed)
+        counts = collections.Counter(trade.order_id for trade in exchange.state.trades)
+        ends |= {"pieces" for count in counts.values() if count > 1}
+        ends |= {
+            "rest"
+            for order in exchange.state.orders.values()
+            if 0 < order.filled < order.qty and order.status is OrderStatus.EXPIRED
+        }
+        ends |= {
+            "forced"
+            for order in exchange.state.orders.values()
+            if order.client_id.startswith("autoclose-")
+        }
+        ends |= {
+            "late" for algo in exchange.state.algos.values() if algo.trigger_ms < algo.update_ms
+        }
+
+    assert ends == {"pieces", "rest", "forced", "late"}
 
 
 def test_the_same_acts_give_the_same_notices(tmp_path: Path) -> None:

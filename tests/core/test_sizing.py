@@ -272,7 +272,7 @@ INTENTS = st.builds(
 )
 
 
-@settings(deadline=None, derandomize=True, max_examples=600)
+@settings(deadline=None, derandomize=True, max_examples=1000)
 @given(
     intent=INTENTS,
     market=instruments(),
@@ -281,6 +281,7 @@ INTENTS = st.builds(
     share=st.decimals(Decimal("0.01"), 1, places=2),
     taker=st.sampled_from(("0", "0.0002", "0.0005", "0.01")),
     atr_ticks=st.integers(0, 1000),
+    level=st.none() | st.decimals(Decimal("0.8"), Decimal("1.2"), places=3),
 )
 def test_sizing_never_exceeds_what_was_asked_what_is_there_and_what_is_allowed(
     intent: EntryIntent,
@@ -290,8 +291,12 @@ def test_sizing_never_exceeds_what_was_asked_what_is_there_and_what_is_allowed(
     share: Decimal,
     taker: str,
     atr_ticks: int,
+    level: Decimal | None,
 ) -> None:
     instrument, price = market
+    if level is not None:
+        stop_at = Distance(price * level, DistanceKind.PRICE)
+        intent = dataclasses.replace(intent, stop=stop_at)
     fees = CommissionRate(maker=Decimal(0), taker=Decimal(taker))
     available = equity * share
     try:

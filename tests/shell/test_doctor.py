@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 import subprocess
@@ -349,6 +350,48 @@ async def test_weight_that_others_use_is_counted(patient: Patient) -> None:
     found = await patient.examine({"/fapi/v1/exchangeInfo": busy})
 
     assert found["request weight"].status is Status.WARN
+
+
+# --- as a command, on a venue outside ------------------------------------------------------------
+
+
+async def doctor_of(venue: ScriptedVenue, folder: Path, *, text: str = "") -> Finished:
+    for path, answer in GOOD.items():
+        venue.script(path, answer)
+    return await asyncio.to_thread(
+        milo, folder, "--doctor", "--exchange", venue.url, "--json", "-", text=text
+    )
+
+
+async def test_without_keys_a_venue_that_answers_is_examined_as_far_as_it_goes(
+    venue: ScriptedVenue, tmp_path: Path
+) -> None:
+    result = await doctor_of(venue, tmp_path)
+
+    found = statuses(result)
+    assert result.code == 1
+    assert found["reachable"] == found["clock"] == found["symbol"] == "ok"
+    assert found["keys"] == "FAIL"
+    assert found["stop"] == found["positions"] == "skip"
+
+
+async def test_with_keys_everything_that_such_a_venue_can_be_asked_is_asked(
+    venue: ScriptedVenue, tmp_path: Path
+) -> None:
+    answers = f"{KEY}\n{SECRET}\nlong enough\nlong enough\n"
+    stored = await asyncio.to_thread(milo, tmp_path, "--set-keys", venue.url, text=answers)
+
+    result = await doctor_of(venue, tmp_path, text="long enough\n")
+    wrong = await doctor_of(venue, tmp_path, text="not the one\n")
+
+    assert stored.code == 0, stored
+    assert result.code == 0, result
+    assert statuses(result)["stop"] == "ok"
+    assert statuses(result)["withdrawal"] == "skip"
+    assert wrong.code == 1
+    assert statuses(wrong)["keys"] == "FAIL"
+    assert "password" in wrong.out
+    assert SECRET not in result.out + wrong.out
 
 
 # --- this computer ------------------------------------------------------------------------------

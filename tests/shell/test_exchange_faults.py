@@ -326,6 +326,17 @@ async def test_a_silent_stream_loses_events_and_stays_open(tmp_path: Path) -> No
         assert (await frame_of(market))["e"] == "bookTicker"
 
 
+async def test_silence_of_the_account_leaves_the_market_its_voice(tmp_path: Path) -> None:
+    async with run_of(tmp_path, fault("ws_silence")) as run:
+        user = await run.client.user_stream()
+        market = await run.client.stream("/public/ws/btcusdt@bookTicker")
+        await run.send("entry")
+        await frame_of(market)
+        await user.send_json({"method": "LIST_SUBSCRIPTIONS", "id": 1})
+
+        assert (await frame_of(user))["id"] == 1
+
+
 async def test_dropped_streams_end_at_once_and_cannot_be_opened_for_a_while(tmp_path: Path) -> None:
     async with run_of(tmp_path, fault("ws_drop", at_ms=300, for_ms=500)) as run:
         socket = await run.client.user_stream()
@@ -472,6 +483,68 @@ async def test_a_forced_liquidation_closes_what_is_held(tmp_path: Path) -> None:
         assert trade["client_id"].startswith("autoclose-")
         assert await run.quantity() == "0"
         run.check_money()
+
+
+async def test_the_ledger_tells_what_happened_in_the_order_of_things(tmp_path: Path) -> None:
+    async with run_of(tmp_path) as run:
+        await run.send("entry", newClientOrderId="mine")
+        await run.send("stop", clientAlgoId="my-stop")
+        await run.send("close")
+        await run.send("stop")
+        lines, now_ms = run.lines, run.client.now_ms
+
+    after = json.loads(run.ledger_path.read_text().splitlines()[-1])
+    assert [line["kind"] for line in lines] == [
+        "start",
+        "request", "order", "position", "account", "order", "trade", "answer",
+        "request", "algo", "answer",
+        "request", "order", "position", "account", "order", "trade", "algo", "answer",
+        "request", "answer",
+    ]  # fmt: skip
+    assert after["kind"] == "end"
+    assert [line["t"] for line in lines] == sorted(line["t"] for line in lines)
+    assert all(START_MS < line["clock"] <= now_ms for line in lines)
+    request = lines[1]
+    assert (request["n"], request["method"], request["path"]) == (1, "POST", "/fapi/v1/order")
+    assert request["params"] == ENTRY | {"newClientOrderId": "mine"}
+    requests = [line for line in lines if line["kind"] == "request"]
+    assert [line["protective"] for line in requests] == [False, True, True, True]
+    assert [line["code"] for line in lines if line["kind"] == "answer"] == [0, 0, 0, -4509]
+    trade = next(line for line in lines if line["kind"] == "trade")
+    assert (trade["client_id"], trade["qty"], trade["fee"]) == ("mine", "0.01", "0.30000000")
+    position, account = lines[3], lines[4]
+    assert (position["qty"], position["entry"]) == ("0.01", "60000")
+    assert (account["wallet"], account["change"]) == ("9999.70000000", "-0.30000000")
+    algos = [line for line in lines if line["kind"] == "algo"]
+    assert [(a["client_id"], a["status"]) for a in algos] == [
+        ("my-stop", "NEW"), ("my-stop", "EXPIRED"),
+    ]  # fmt: skip
+
+
+async def test_a_stepped_exchange_keeps_a_ledger_too(tmp_path: Path) -> None:
+    ledger = tmp_path / "told.jsonl"
+    async with running(Settings(state_dir=tmp_path / "x", speed=0.0, ledger=ledger)) as client:
+        await client.signed("POST", "/fapi/v1/order", **ENTRY)
+
+    kinds = [json.loads(line)["kind"] for line in ledger.read_text().splitlines()]
+    assert kinds == [
+        "start", "request", "order", "position", "account", "order", "trade", "answer", "end",
+    ]  # fmt: skip
+
+
+async def test_a_second_run_goes_on_in_the_same_ledger(tmp_path: Path) -> None:
+    ledger = tmp_path / "told.jsonl"
+    for _ in range(2):
+        settings = Settings(state_dir=tmp_path / "x", speed=0.0, ledger=ledger)
+        async with running(settings) as client:
+            await client.signed("POST", "/fapi/v1/order", **ENTRY)
+
+    lines = [json.loads(line) for line in ledger.read_text().splitlines()]
+    numbers = [line["n"] for line in lines if line["kind"] == "request"]
+    starts = [line for line in lines if line["kind"] == "start"]
+    assert len(set(numbers)) == 2
+    assert (starts[0]["wallet"], starts[0]["account"]) == ("10000.00000000", starts[1]["account"])
+    assert Decimal(starts[1]["wallet"]) < Decimal(starts[0]["wallet"])
 
 
 def test_faults_need_a_clock_that_runs(tmp_path: Path) -> None:
