@@ -65,6 +65,8 @@ class Outcome:
     """Ends that it could not: a traceback, or none within the time."""
     left_processes: int = 0
     seconds: float = 0.0
+    stall_ms: float = 0.0
+    """The longest time in which the runner itself got no turn: how overloaded the machine was."""
     market: str = ""
 
     @property
@@ -89,6 +91,7 @@ class Run:
         self._crashes: list[str] = []
         self._pending = list(plan.kills)
         self._began_ms = 0.0
+        self._stall_ms = 0.0
         self._cut: Cut = write_market(
             folder, window=plan.market, start_row=plan.start_row, seed=plan.seed
         )
@@ -137,6 +140,7 @@ class Run:
             crashes=self._crashes,
             left_processes=left,
             seconds=time.monotonic() - started_s,
+            stall_ms=self._stall_ms,
             market=self._cut.title,
         )
 
@@ -170,8 +174,14 @@ class Run:
             self._watch_guard()
             if self._pending and self._now_ms() >= self._pending[0].at_ms:
                 self._kill_now(self._pending.pop(0))
-            time.sleep(POLL_S)
+            self._rest()
         self._end_engine()
+
+    def _rest(self) -> None:
+        before_s = time.monotonic()
+        time.sleep(POLL_S)
+        late_ms = (time.monotonic() - before_s - POLL_S) * 1000
+        self._stall_ms = max(self._stall_ms, late_ms)
 
     def _keep_engine(self) -> None:
         if self._engine is not None:
@@ -275,7 +285,7 @@ class Run:
         deadline_s = time.monotonic() + FINAL_TIMEOUT_S
         while child.poll() is None and time.monotonic() < deadline_s:
             self._watch_guard()
-            time.sleep(POLL_S)
+            self._rest()
         code = child.wait(0.1)
         ended_t = wall_ms()
         self._diary.note("recovery-ended", code=code)
