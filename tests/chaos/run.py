@@ -77,8 +77,9 @@ class Outcome:
 class Run:
     """Carries out a plan in a folder of its own."""
 
-    def __init__(self, plan: RunPlan, folder: Path) -> None:
+    def __init__(self, plan: RunPlan, folder: Path, *, has_guard: bool = True) -> None:
         self._plan = plan
+        self._has_guard = has_guard
         self._folder = folder
         self._diary = Diary(folder / "processes.jsonl")
         self._ledger = folder / "ledger.jsonl"
@@ -258,10 +259,11 @@ class Run:
         return child
 
     def _milo(self, script: str, *more: str) -> list[str]:
+        without_guard = () if self._has_guard else ("--no-guard",)
         return [
             "--script", str(self._folder / script), "--market", str(self._cut.path),
             "--symbol", SYMBOL, "--data-dir", str(self._folder / "data"), "--resume",
-            "--speed", SPEED, "--history", "100", "-v", *more,
+            "--speed", SPEED, "--history", "100", "-v", *without_guard, *more,
         ]  # fmt: skip
 
     def _end_engine(self) -> None:
