@@ -20,7 +20,7 @@ RUN_MS = 9_800
 """When the engine is ended in order: what is before it since the last fault is quiet."""
 FEWEST_FAULTS, MOST_FAULTS = 7, 12
 FIRST_KILL_MS = 2_400
-LAST_KILL_MS = 7_000
+LAST_KILL_MS = 7_400
 
 STEPS = (
     "signal-journaled", "guard-told", "settings-made", "entry-before-send", "entry-sent",
@@ -201,10 +201,11 @@ def _fault(rng: random.Random, number: int, name: str, at_ms: int) -> Fault:
 
 
 def _kills(rng: random.Random) -> tuple[Kill, ...]:
-    count = rng.choices((1, 2, 3), weights=(45, 45, 10))[0]
+    count = rng.choices((1, 2, 3), weights=(50, 42, 8))[0]
     # Far enough apart that the next engine gets to do something.
     slot_ms = (LAST_KILL_MS - FIRST_KILL_MS) // count
-    return tuple(_kill(rng, FIRST_KILL_MS + index * slot_ms, slot_ms) for index in range(count))
+    begins_ms = [FIRST_KILL_MS + index * slot_ms for index in range(count)]
+    return tuple(_kill(rng, begin_ms, slot_ms) for begin_ms in begins_ms)
 
 
 def _kill(rng: random.Random, begin_ms: int, slot_ms: int) -> Kill:
@@ -212,15 +213,17 @@ def _kill(rng: random.Random, begin_ms: int, slot_ms: int) -> Kill:
     # With both dead nobody protects anything until the engine is back: that is not to be late.
     restart_ms = 200 if who == BOTH else rng.randint(200, 1_600)
     delay_ms = rng.randint(1, 60) if who == BOTH else rng.randint(1, 30)
-    if who == GUARD or rng.random() < 0.2:
+    if who == GUARD or rng.random() < 0.15:
         at_ms = begin_ms + rng.randint(0, slot_ms)
         return Kill(who=who, at_ms=at_ms, delay_ms=delay_ms, restart_ms=restart_ms)
+    is_first = begin_ms == FIRST_KILL_MS
     return Kill(
         who=who,
         at_ms=begin_ms + slot_ms,
-        arm_ms=begin_ms + rng.randint(0, slot_ms // 2),
+        # A later engine has little time: what it does first is as good as anything.
+        arm_ms=begin_ms + rng.randint(-800, slot_ms // 3) if is_first else begin_ms,
         step=rng.choice(STEPS),
-        nth=rng.choice((1, 1, 1, 2)),
+        nth=rng.choice((1, 1, 1, 2)) if is_first else 1,
         delay_ms=delay_ms,
         restart_ms=restart_ms,
     )
