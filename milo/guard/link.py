@@ -107,6 +107,8 @@ class GuardLink:
         self._on_problem = on_problem
         self.on_takeover: Callable[[], None] = _nothing
         """Called when the guard has acted, or may have: read the account again."""
+        self.stuck_s: Callable[[], float] = _not_stuck
+        """For how long the engine has been at one thing: it does not beat while it hangs."""
         self._talk: _Conversation | None = None
         self._plans: tuple[Plan, ...] | None = None
         self._n = 0
@@ -292,7 +294,8 @@ class GuardLink:
         patient_until_s = 0.0
         while True:
             before_s = monotonic_s()
-            self._send(Beat(n=self._next()))
+            if self.stuck_s() < PROOF_S:
+                self._send(Beat(n=self._next()))
             await asyncio.sleep(BEAT_S)
             now_s = monotonic_s()
             if now_s - before_s > STALL_S:
@@ -372,3 +375,7 @@ def _stamped(plan: Plan) -> Plan:
 
 def _nothing() -> None:
     return
+
+
+def _not_stuck() -> float:
+    return 0.0
