@@ -79,6 +79,8 @@ class PaperVenue:
     fee_asset: str = "USDT"
     parts: list[Decimal] = field(default_factory=list)
     """Quantities in which the next market orders fill, taken from the front; empty: at once."""
+    slips: list[Decimal] = field(default_factory=list)
+    """By how much the price moves before each part after the first, taken from the front."""
     is_dry: bool = False
     """The market has no more to give than the parts: the rest of an order expires."""
     refusals: dict[str, int] = field(default_factory=dict)
@@ -223,7 +225,9 @@ class PaperVenue:
         """Whether a stop on the right side closes the whole position."""
         side = Side.SELL if self.qty > 0 else Side.BUY
         return any(
-            order.type is OrderType.STOP_MARKET and order.is_close_position and order.side is side
+            order.type is OrderType.STOP_MARKET
+            and order.side is side
+            and (order.is_close_position or (order.qty or ZERO) >= abs(self.qty))
             for order in self.live()
         )
 
@@ -303,6 +307,8 @@ class PaperVenue:
                 resting.status = OrderStatus.EXPIRED
                 events.append(self._order_event(resting, "EXPIRED", None))
                 break
+            if resting.filled and self.slips:
+                self.price += self.slips.pop(0)
             part = min(left, self.parts.pop(0)) if self.parts else left
             events += self._fill(resting, part, order.side)
         if algo is not None:

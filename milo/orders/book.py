@@ -144,6 +144,10 @@ class OpenTrade:
     """Client id under which the deadline for a confirmed stop is running."""
     target_id: str | None = None
     target_price: Decimal | None = None
+    bridge_id: str | None = None
+    """Client id of the stop that stands in while the position's own is moved."""
+    next_stop: Decimal | None = None
+    """Where it is moved to."""
     liquidation: Decimal | None = None
     attempts: int = 0
     """How many stops have been placed for it."""

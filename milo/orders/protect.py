@@ -31,6 +31,13 @@ from milo.orders.suspect import (
     WOULD_TRIGGER,
     on_suspected_stop_failed,
 )
+from milo.orders.tighten import (
+    drop_bridge,
+    forget_bridge,
+    on_bridge_failed,
+    on_bridge_stands,
+    tighten,
+)
 from milo.orders.turn import Turn, trade_of
 
 DISPUTED = frozenset({STOP_IS_THERE, NO_POSITION})
@@ -54,7 +61,7 @@ def on_entry_progress(turn: Turn, symbol: str, own_id: str, *, is_due: bool = Fa
     if trade is None or trade.key != own.key or trade.is_closing:
         return
     if trade.stop_id is not None:
-        _check_again(turn, state)
+        _check_again(turn, state, may_move=own.is_complete)
         state = turn.of(symbol)
         if trade_of(state).target_id is None and not trade_of(state).is_announced:
             ensure_target(turn, state)
@@ -62,8 +69,11 @@ def on_entry_progress(turn: Turn, symbol: str, own_id: str, *, is_due: bool = Fa
         ensure_protection(turn, state)
 
 
-def _check_again(turn: Turn, state: SymbolBook) -> None:
-    """Judge stop and target by the average price as it now is; the stop itself stays."""
+def _check_again(turn: Turn, state: SymbolBook, *, may_move: bool) -> None:
+    """Judge stop and target by the average price as it now is.
+
+    The stop stays, unless it belongs nearer and nothing more will come in.
+    """
     trade = trade_of(state)
     try:
         plan = _plan(state)
@@ -72,7 +82,9 @@ def _check_again(turn: Turn, state: SymbolBook) -> None:
         return
     is_target_sent = trade.target_id is not None
     target_price = trade.target_price if is_target_sent else plan.target_price
-    turn.change_trade(state, liquidation=plan.liquidation, target_price=target_price)
+    state = turn.change_trade(state, liquidation=plan.liquidation, target_price=target_price)
+    if may_move and not plan.is_default_stop:
+        tighten(turn, state, plan.stop_price)
 
 
 def start_stop_watch(turn: Turn, state: SymbolBook) -> SymbolBook:
@@ -137,7 +149,10 @@ def on_bracket_report(
     """Follow a stop's or a target's own state as it is confirmed."""
     state = turn.of(symbol)
     trade = state.trade
-    if trade is None or own_id not in (trade.stop_id, trade.target_id):
+    if trade is not None and own_id == trade.bridge_id:
+        if has_moved and state.orders[own_id].state is OrderState.OPEN:
+            on_bridge_stands(turn, state)
+    elif trade is None or own_id not in (trade.stop_id, trade.target_id):
         _on_orphan(turn, state, own_id, report)
     elif not has_moved:
         return
@@ -156,7 +171,14 @@ def on_bracket_ended(turn: Turn, symbol: str, own_id: str) -> None:
     """
     state = turn.of(symbol)
     trade = state.trade
+    if trade is not None and own_id == trade.bridge_id:
+        forget_bridge(turn, state)
+        return
     if trade is None or own_id not in (trade.stop_id, trade.target_id):
+        return
+    if own_id == trade.stop_id and _is_bridged(state):
+        # It went because the bridge stands: now the stop that is to stay.
+        ensure_protection(turn, turn.change_trade(state, stop_id=None, is_stop_confirmed=False))
         return
     if own_id == trade.target_id:
         turn.change_trade(state, target_id=None)
@@ -166,10 +188,16 @@ def on_bracket_ended(turn: Turn, symbol: str, own_id: str) -> None:
     turn.read_account("the stop is gone")
 
 
+def _is_bridged(state: SymbolBook) -> bool:
+    bridge = state.orders.get(trade_of(state).bridge_id or "")
+    return bridge is not None and bridge.state is OrderState.OPEN
+
+
 def _confirm(turn: Turn, state: SymbolBook) -> None:
     if trade_of(state).is_stop_confirmed:
         return
     state = turn.change_trade(state, is_stop_confirmed=True, stop_watch=None)
+    state = drop_bridge(turn, state)
     ensure_target(turn, state)
 
 
@@ -230,9 +258,14 @@ def cancel_bracket(turn: Turn, own_id: str, own: OwnOrder) -> None:
 
 
 def sweep_leftovers(turn: Turn, state: SymbolBook) -> None:
-    """Cancel stop and target of a position that is gone."""
+    """Cancel stop and target of a position that is gone, and what earlier ones left.
+
+    The stop of another entry that may still fill stays.
+    """
+    key = trade_of(state).key
     for own_id, own in state.orders.items():
-        if own.leg in (Leg.STOP, Leg.TARGET) and not own.state.is_final:
+        is_awaited = own.key != key and state.pending_entry(own.key) is not None
+        if own.leg in (Leg.STOP, Leg.TARGET) and not own.state.is_final and not is_awaited:
             cancel_bracket(turn, own_id, own)
 
 
@@ -267,6 +300,8 @@ def on_bracket_failed(turn: Turn, state: SymbolBook, own_id: str, failed: Failed
             )
     elif trade is None and state.pending_entry(state.orders[own_id].key) is not None:
         on_suspected_stop_failed(turn, state, state.orders[own_id], failed)
+    elif trade is not None and own_id == trade.bridge_id:
+        on_bridge_failed(turn, state, failed)
     elif trade is None or own_id not in (trade.stop_id, trade.target_id):
         return
     elif own_id == trade.stop_id:
@@ -325,7 +360,9 @@ def on_bracket_absent(turn: Turn, state: SymbolBook, own_id: str) -> None:
     trade = state.trade
     if trade is None:
         return
-    if own_id == trade.stop_id:
+    if own_id == trade.bridge_id:
+        forget_bridge(turn, state)
+    elif own_id == trade.stop_id:
         state = turn.change_trade(state, stop_id=None, is_stop_confirmed=False)
         ensure_protection(turn, state)
     elif own_id == trade.target_id:

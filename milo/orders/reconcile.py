@@ -284,7 +284,8 @@ def _check_ghost(turn: Turn, state: SymbolBook) -> None:
 def _check_stop(turn: Turn, state: SymbolBook, orders: Sequence[OrderReport]) -> None:
     trade = trade_of(state)
     stop = state.orders.get(trade.stop_id or "")
-    there = _bracket_of(orders, trade.direction, OrderType.STOP_MARKET)
+    usable = [order for order in orders if _may_be_its_stop(state, order)]
+    there = _bracket_of(usable, trade.direction, OrderType.STOP_MARKET)
     if there is not None and not trade.is_stop_confirmed and there.client_id != trade.stop_id:
         # Another one stands: sent earlier, or by the guard.
         _take_stop(turn, state, there)
@@ -304,6 +305,12 @@ def _check_stop(turn: Turn, state: SymbolBook, orders: Sequence[OrderReport]) ->
         ensure_protection(turn, state)
     else:
         _take_stop(turn, state, there)
+
+
+def _may_be_its_stop(state: SymbolBook, order: OrderReport) -> bool:
+    """Whether a listed order may protect the open trade: not a stop of an earlier one that goes."""
+    known = state.orders.get(order.client_id)
+    return known is None or (known.key == trade_of(state).key and not known.state.is_final)
 
 
 def _take_stop(turn: Turn, state: SymbolBook, there: OrderReport) -> None:

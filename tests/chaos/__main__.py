@@ -78,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--only", type=int, nargs="+", metavar="N", help="only the runs of these numbers")
     add("--out", type=Path, metavar="DIR", help="keep ledgers (JSONL), journals and diaries")
     add("--keep", action="store_true", help="keep the folders of good runs too")
+    add("--without-guard", action="store_true", help="a check of the judge: it must find breaches")
     add("--judge", type=Path, metavar="DIR", help="run nothing: judge what --out has kept again")
     add("--record", type=Path, metavar="FILE", help="write the page docs/chaos.md")
     return parser
@@ -85,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _outcomes(options: argparse.Namespace, numbers: Sequence[int], base: Path) -> Iterator[Outcome]:
     with ThreadPoolExecutor(max_workers=options.jobs) as pool:
-        running = [pool.submit(_carry_out, options.seed, number, base) for number in numbers]
+        running = [pool.submit(_carry_out, options, number, base) for number in numbers]
         try:
             for done in as_completed(running):
                 yield done.result()
@@ -94,10 +95,11 @@ def _outcomes(options: argparse.Namespace, numbers: Sequence[int], base: Path) -
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _carry_out(seed: int, number: int, base: Path) -> Outcome:
+def _carry_out(options: argparse.Namespace, number: int, base: Path) -> Outcome:
     folder = base / f"run-{number:04d}"
     folder.mkdir()
-    return Run(plan_run(seed, number), folder).carry_out()
+    plan = plan_run(options.seed, number)
+    return Run(plan, folder, has_guard=not options.without_guard).carry_out()
 
 
 if __name__ == "__main__":

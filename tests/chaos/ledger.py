@@ -161,6 +161,9 @@ class World:
     ) -> None:
         """Keep what is open; what has ended is nobody's protection and no leftover."""
         self.opened_ms.setdefault((kind, key), line["t"])
+        if line["symbol"] not in self.positions:
+            self.positions[line["symbol"]] = ZERO
+            self.flat_since_ms[line["symbol"]] = line["t"]
         if line["status"] in live:
             book[key] = line
         else:

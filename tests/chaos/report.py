@@ -32,6 +32,7 @@ TEXTS = {
 FEWEST_WITH_END = 0.5
 """So many of the runs must see a stop, a target or a liquidation."""
 
+STALL_MS = 100.0
 FEW_RUNS = 10
 FULL_RUNS = 200
 FEWEST_FAULTS = 1_000
@@ -61,6 +62,7 @@ class Totals:
     longest_rest_ms: float = 0.0
     intervals: int = 0
     longest_run_s: float = 0.0
+    longest_stall_ms: float = 0.0
 
     def add(self, outcome: Outcome) -> None:
         verdict = outcome.verdict
@@ -86,6 +88,7 @@ class Totals:
         self.longest_ms = max(self.longest_ms, sums["longest_ms"])
         self.longest_rest_ms = max(self.longest_rest_ms, sums["longest_rest_ms"])
         self.longest_run_s = max(self.longest_run_s, outcome.seconds)
+        self.longest_stall_ms = max(self.longest_stall_ms, outcome.stall_ms)
 
     @property
     def kill_count(self) -> int:
@@ -123,6 +126,8 @@ def breach_lines(outcome: Outcome, command: str) -> list[str]:
     if more > 0:
         lines.append(f"  ... and {more} more")
     lines.append(f"  evidence: {outcome.folder / 'findings.json'}")
+    if outcome.stall_ms > STALL_MS:
+        lines.append(f"  the machine was overloaded: a pause of {outcome.stall_ms:.0f} ms")
     return [*lines, f"  repeat:   {command}"]
 
 
@@ -155,7 +160,8 @@ def details(totals: Totals) -> list[str]:
         f" crashes: {len(totals.crashes)}",
         f"- requests in a pause by a process started in it and not told yet: {totals.newcomers}",
         f"- processes left behind: {totals.left_processes}; longest run"
-        f" {totals.longest_run_s:.1f} s",
+        f" {totals.longest_run_s:.1f} s; longest time without a turn of the processor"
+        f" {totals.longest_stall_ms:.0f} ms",
     ]
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
+import signal
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,8 +44,10 @@ OWN_END_RESTART_MS = 300
 RESTART_MARGIN_MS = 1_200
 """No engine is started while the exchange is about to restart: it would start one of its own."""
 INSTANT = "instant"
-EXIT_TERMINATED = 143
-"""How the engine ends after SIGTERM, if it ends in order."""
+TERMINATED = (143, -signal.SIGTERM)
+"""How the engine ends after SIGTERM: in order, or before it had begun to listen for it."""
+RAISED = re.compile(r"^[ |]*[\w.]+(Error|Exception|Group): ")
+"""The last line of a traceback."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -61,6 +65,8 @@ class Outcome:
     """Ends that it could not: a traceback, or none within the time."""
     left_processes: int = 0
     seconds: float = 0.0
+    stall_ms: float = 0.0
+    """The longest time in which the runner itself got no turn: how overloaded the machine was."""
     market: str = ""
 
     @property
@@ -71,8 +77,9 @@ class Outcome:
 class Run:
     """Carries out a plan in a folder of its own."""
 
-    def __init__(self, plan: RunPlan, folder: Path) -> None:
+    def __init__(self, plan: RunPlan, folder: Path, *, has_guard: bool = True) -> None:
         self._plan = plan
+        self._has_guard = has_guard
         self._folder = folder
         self._diary = Diary(folder / "processes.jsonl")
         self._ledger = folder / "ledger.jsonl"
@@ -85,6 +92,7 @@ class Run:
         self._crashes: list[str] = []
         self._pending = list(plan.kills)
         self._began_ms = 0.0
+        self._stall_ms = 0.0
         self._cut: Cut = write_market(
             folder, window=plan.market, start_row=plan.start_row, seed=plan.seed
         )
@@ -133,6 +141,7 @@ class Run:
             crashes=self._crashes,
             left_processes=left,
             seconds=time.monotonic() - started_s,
+            stall_ms=self._stall_ms,
             market=self._cut.title,
         )
 
@@ -166,8 +175,14 @@ class Run:
             self._watch_guard()
             if self._pending and self._now_ms() >= self._pending[0].at_ms:
                 self._kill_now(self._pending.pop(0))
-            time.sleep(POLL_S)
+            self._rest()
         self._end_engine()
+
+    def _rest(self) -> None:
+        before_s = time.monotonic()
+        time.sleep(POLL_S)
+        late_ms = (time.monotonic() - before_s - POLL_S) * 1000
+        self._stall_ms = max(self._stall_ms, late_ms)
 
     def _keep_engine(self) -> None:
         if self._engine is not None:
@@ -212,7 +227,8 @@ class Run:
         """Note an end that nobody asked for, with the process's own last words."""
         lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
         errors = [line for line in lines if line.startswith("error: ")]
-        words = (errors or lines or ["nothing said"])[-1][:300]
+        raised = [line for line in lines if RAISED.search(line)]
+        words = (errors or raised or lines or ["nothing said"])[-1].strip(" |")[:300]
         is_explained = code is not None and bool(errors)
         (self._exits if is_explained else self._crashes).append(f"exit code {code}: {words}")
         self._diary.note("engine-ended", code=code, words=words)
@@ -243,10 +259,11 @@ class Run:
         return child
 
     def _milo(self, script: str, *more: str) -> list[str]:
+        without_guard = () if self._has_guard else ("--no-guard",)
         return [
             "--script", str(self._folder / script), "--market", str(self._cut.path),
             "--symbol", SYMBOL, "--data-dir", str(self._folder / "data"), "--resume",
-            "--speed", SPEED, "--history", "100", "-v", *more,
+            "--speed", SPEED, "--history", "100", "-v", *without_guard, *more,
         ]  # fmt: skip
 
     def _end_engine(self) -> None:
@@ -254,7 +271,7 @@ class Run:
             return
         code = self._engine.end()
         self._diary.note("engine-stopped", code=code)
-        if code != EXIT_TERMINATED:
+        if code not in TERMINATED:
             self._note_end(code, self._log())
         self._engine = None
 
@@ -270,7 +287,7 @@ class Run:
         deadline_s = time.monotonic() + FINAL_TIMEOUT_S
         while child.poll() is None and time.monotonic() < deadline_s:
             self._watch_guard()
-            time.sleep(POLL_S)
+            self._rest()
         code = child.wait(0.1)
         ended_t = wall_ms()
         self._diary.note("recovery-ended", code=code)

@@ -15,12 +15,12 @@ Fault = dict[str, Any]
 
 FAULTS_BEGIN_MS = 2_000
 """By then the engine has started and sends its first entries."""
-FAULTS_END_MS = 7_800
-RUN_MS = 10_500
+FAULTS_END_MS = 7_200
+RUN_MS = 9_800
 """When the engine is ended in order: what is before it since the last fault is quiet."""
 FEWEST_FAULTS, MOST_FAULTS = 7, 12
 FIRST_KILL_MS = 2_400
-LAST_KILL_MS = 7_600
+LAST_KILL_MS = 7_000
 
 STEPS = (
     "signal-journaled", "guard-told", "settings-made", "entry-before-send", "entry-sent",

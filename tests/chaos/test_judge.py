@@ -276,6 +276,12 @@ def test_a_stop_that_outlives_its_position_by_five_seconds_is_left_over(book: Bo
     assert broken(book.end(9_000)) == {LEFT_OVER: 1}
 
 
+def test_a_stop_without_any_position_is_left_over(book: Book) -> None:
+    book.algo(1_000, 1, STOP, "NEW")
+
+    assert broken(book.end(6_100)) == {LEFT_OVER: 1}
+
+
 def test_a_stop_cancelled_in_time_is_no_leftover(book: Book) -> None:
     book.enter(1_000, stop_t=1_100)
     closed(book, 2_000)

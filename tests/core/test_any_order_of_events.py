@@ -29,6 +29,7 @@ ACTIONS = (
     "close(50%)",
 )
 PARTS = ("0.001", "0.02")
+SLIPS = ("-30", "0", "30")
 PRICES = ("47000", "48500", "49600", "49990", "50000", "50010", "50600", "51500", "53500")
 FAULTS = ("none", "none", "none", "answer lost", "request lost", "request late")
 CODES = (-2010, -2019, -2021, -4131, -1111)
@@ -210,11 +211,21 @@ class Storm:
         if isinstance(command, Enter | Place) and not self.desk.venue.parts:
             count = self._random.randrange(3)
             self.desk.venue.parts = [Decimal(self._random.choice(PARTS)) for _ in range(count)]
+            self.desk.venue.slips = [Decimal(self._random.choice(SLIPS)) for _ in range(count)]
+        was_protected = self.desk.venue.is_protected
         events = self.desk.carry_out(command)
+        if isinstance(command, Cancel) and was_protected and self._belongs_to_trade(command):
+            assert self.desk.venue.is_protected, f"{command} took the last stop"
         self._told([event for event in events if isinstance(event, STREAM)])
         answer = [event for event in events if not isinstance(event, STREAM)]
         if answer:
             self.answers.append(answer)
+
+    def _belongs_to_trade(self, command: Cancel) -> bool:
+        """Whether a stop of the position that is open, and not being closed, is cancelled."""
+        trade, own = self.desk.state.trade, self.desk.state.orders.get(command.client_id)
+        is_open = trade is not None and not trade.is_closing and self.desk.venue.qty != 0
+        return is_open and own is not None and trade is not None and own.key == trade.key
 
     def _send_badly(self, command: Enter | Place, fault: str) -> None:
         if fault == "answer lost":

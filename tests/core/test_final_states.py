@@ -28,17 +28,18 @@ class WatchedStorm(Storm):
     def __init__(self, seed: int) -> None:
         super().__init__(seed)
         self.moves: list[Move] = []
-        deliver: Callable[[Any], None] = self.desk.deliver
+        deliver: Callable[..., list[Any]] = self.desk.deliver
 
-        def watched(event: Any) -> None:
+        def watched(*events: Any) -> list[Any]:
             before = states_of(self.desk.book)
-            deliver(event)
+            given = deliver(*events)
             after = states_of(self.desk.book)
             self.moves += [
                 (state, after[client_id])
                 for client_id, state in before.items()
                 if client_id in after and after[client_id] is not state
             ]
+            return given
 
         self.desk.deliver = watched  # type: ignore[method-assign]
 
