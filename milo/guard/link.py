@@ -249,8 +249,7 @@ class GuardLink:
         except (TimeoutError, _Lost) as error:
             self._hang_up()
             raise _Lost("it does not answer") from error
-        if self._plans is not None:
-            self.standing(self._plans)
+        self._tell_again()
 
     async def _converse(self, talk: _Conversation) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -288,7 +287,13 @@ class GuardLink:
             self._took = took
             if not is_first:
                 self._on_problem("the guard had taken over for a while: reading the account")
+                self._tell_again()
                 self.on_takeover()
+
+    def _tell_again(self) -> None:
+        # What the guard found settled it has forgotten.
+        if self._plans is not None:
+            self.standing(self._plans)
 
     async def _beat(self, talk: _Conversation) -> None:
         patient_until_s = 0.0
