@@ -52,7 +52,7 @@ from milo.model import (
     SymbolConfig,
 )
 from milo.ops.shared_pause import SharedPause
-from milo.ops.slots import Slots
+from milo.ops.slots import RESERVED, Slots
 from milo.ports import Signer
 from milo.wire import account, income, market, orders
 from milo.wire.answers import Answer, error_in, is_order_limit
@@ -110,7 +110,7 @@ class ApiClient:
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=MAX_AT_ONCE + 1),
+            connector=aiohttp.TCPConnector(limit=MAX_AT_ONCE + RESERVED),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": f"milo/{__version__}"},
             timeout=self._timeout,
@@ -289,12 +289,16 @@ class ApiClient:
         )
 
     async def query_order(
-        self, symbol: str, client_id: str, *, is_conditional: bool
+        self, symbol: str, client_id: str, *, is_conditional: bool, is_urgent: bool = False
     ) -> OrderReport:
-        """Return an order's state; OrderNotFound is not proof that it never will appear."""
-        return await self.send(
-            orders.query_order(self._dialect, symbol, client_id, is_conditional=is_conditional)
+        """Return an order's state; OrderNotFound is not proof that it never will appear.
+
+        `is_urgent`: a protection waits for the answer.
+        """
+        request = orders.query_order(
+            self._dialect, symbol, client_id, is_conditional=is_conditional
         )
+        return await self.send(replace(request, lane=Lane.URGENT) if is_urgent else request)
 
     async def open_orders(self, symbol: str | None = None) -> tuple[OrderReport, ...]:
         """Return all open orders, regular and conditional; one may appear in both states."""

@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
 from milo.activity import Activity
-from milo.clock import VenueClock
+from milo.clock import VenueClock, monotonic_s
 from milo.commands import (
     Cancel,
     Command,
@@ -27,7 +28,16 @@ from milo.commands import (
     Verdict,
     WatchStop,
 )
-from milo.errors import GuardLost, OrderNotFound, OutcomeUnknown, Retryable, VenueError
+from milo.errors import (
+    Busy,
+    GuardLost,
+    OrderNotFound,
+    OutcomeUnknown,
+    RateLimited,
+    Refused,
+    Retryable,
+    VenueError,
+)
 from milo.events import AccountEvent, OrderEvent
 from milo.guard.words import Plan
 from milo.inbox import (
@@ -73,6 +83,11 @@ RECONCILE_S = 10.0
 """Wall seconds between two readings of the account where nothing else asks for one."""
 LISTED_ONE_BY_ONE = 10
 """Up to so many symbols, open orders are asked for symbol by symbol: that costs less."""
+READINGS_WINDOW_S = 5.0
+READINGS_AT_ONCE = 10
+"""So many readings of the account in that time go out at once; more of them are spaced."""
+ENTRY_PATIENCE_S = 3.0
+LIMITED_PAUSE_S = 1.0
 BANNED = 418
 
 
@@ -105,6 +120,8 @@ class TradeManager:
         self._unwritten: list[tuple[int, str, str]] = []
         self._tasks: asyncio.TaskGroup | None = None
         self._closed: list[Trade] = []
+        self._busy_since_s: float | None = None
+        self._read_s: deque[float] = deque()
         self._is_resumed = resumed is not None
         self._book = Book(run_id=run_id) if resumed is None else resumed
         self.orders_sent = 0
@@ -155,6 +172,11 @@ class TradeManager:
         self._activity.begin()
         self._inbox.put_nowait(event)
 
+    def stuck_s(self) -> float:
+        """Return for how many wall seconds one event has been in hand: the journal may hang."""
+        since_s = self._busy_since_s
+        return 0.0 if since_s is None else monotonic_s() - since_s
+
     def halt(self, reason: str) -> None:
         """Throw the kill switch: open nothing any more, close every position of ours."""
         self.submit(KillSwitch(reason=reason))
@@ -168,9 +190,11 @@ class TradeManager:
                     tasks.create_task(self._reconcile(), name="reconciliation")
                 while True:
                     event = await self._inbox.get()
+                    self._busy_since_s = monotonic_s()
                     try:
                         await self._handle(event)
                     finally:
+                        self._busy_since_s = None
                         self._activity.end()
         finally:
             self._tasks = None
@@ -270,14 +294,24 @@ class TradeManager:
     async def _enter(self, command: Enter) -> None:
         order = command.order
         try:
-            if command.must_set_isolated:
-                await self._client.set_isolated(order.symbol)
-            if command.leverage is not None:
-                await self._client.set_leverage(order.symbol, command.leverage)
+            # What a strategy wanted some seconds ago may be wrong by now.
+            async with asyncio.timeout(ENTRY_PATIENCE_S):
+                await self._make_settings(command)
+        except TimeoutError:
+            error = Busy(f"not sent: its settings took longer than {ENTRY_PATIENCE_S:g} s")
+            self._fail(order, Failure.REFUSED, error)
         except VenueError as error:
             self._fail(order, Failure.REFUSED, error)
-            return
-        await self._send(order)
+        else:
+            await self._send(order)
+
+    async def _make_settings(self, command: Enter) -> None:
+        if command.must_set_isolated:
+            await self._client.set_isolated(command.order.symbol)
+        if command.leverage is not None:
+            await self._client.set_leverage(command.order.symbol, command.leverage)
+        if self._book.halted is not None:
+            raise Refused(f"not sent: {self._book.halted}")
 
     async def _place(self, order: NewOrder) -> None:
         """Send a protective or closing order until its outcome is certain, or unknown."""
@@ -378,7 +412,10 @@ class TradeManager:
 
     async def _report_found(self, command: LookUp) -> None:
         report = await self._client.query_order(
-            command.symbol, command.client_id, is_conditional=command.is_conditional
+            command.symbol,
+            command.client_id,
+            is_conditional=command.is_conditional,
+            is_urgent=command.is_protective,
         )
         order_id = report.triggered_venue_id if report.is_conditional else report.venue_id
         fills: tuple[Fill, ...] = ()
@@ -390,11 +427,22 @@ class TradeManager:
 
     async def _read_account(self, command: ReadAccount) -> None:
         log.info("read_account why=%r", command.why)
+        await self._space_readings()
         try:
             await self._fetch_account()
         except VenueError as error:
             log.warning("read_account_failed error=%s", error)
             asyncio.get_running_loop().call_later(1.0, self._go_read_account, command)
+
+    async def _space_readings(self) -> None:
+        """Let readings follow one another no faster than the limits bear for long."""
+        now_s = monotonic_s()
+        while self._read_s and now_s - self._read_s[0] > READINGS_WINDOW_S:
+            self._read_s.popleft()
+        self._read_s.append(now_s)
+        if len(self._read_s) > READINGS_AT_ONCE:
+            log.warning("readings_spaced count=%d", len(self._read_s))
+            await asyncio.sleep(READINGS_WINDOW_S / READINGS_AT_ONCE)
 
     def _go_read_account(self, command: ReadAccount) -> None:
         if self._tasks is not None:
@@ -457,15 +505,17 @@ def _time_of(event: CoreEvent) -> int:
 def _pause_s(tried: int, error: VenueError) -> float:
     """Return the seconds before a protective request is tried again.
 
-    A ban is waited for to its end, which is told; other limits do not hold for what protects.
+    A ban is waited for to its end, which is told; other limits let what protects pass, but do not
+    like to be asked too often.
     """
     delay_s = PROTECT_RETRY_DELAYS_S[min(tried, len(PROTECT_RETRY_DELAYS_S) - 1)]
-    if isinstance(error, Retryable) and error.http_status == BANNED:
-        return max(delay_s, error.retry_after_ms / 1000)
-    return delay_s
+    if not isinstance(error, RateLimited):
+        return delay_s
+    asked_s = error.retry_after_ms / 1000
+    return max(delay_s, asked_s if error.http_status == BANNED else min(asked_s, LIMITED_PAUSE_S))
 
 
 _OUTGOING = (Enter, Place, Cancel)
 """Commands that change something at the venue: the journal is committed before them."""
-_MAY_BE_SKIPPED = (Signal, AccountEvent)
+_MAY_BE_SKIPPED = (Signal, AccountEvent, FillFound, FundingFound)
 """Events that come in great number and, where nothing follows from them, need no record."""

@@ -115,6 +115,7 @@ class LiveSession:
         self._guard = guard
         if guard is not None:
             guard.on_takeover = self._on_takeover
+            guard.stuck_s = self.manager.stuck_s
         self._kill_switch = KillSwitchWatch(self.manager, operator, app.config.data_dir)
         self.engine: Engine = app.make.engine(
             emit=self._on_signal,
@@ -258,13 +259,16 @@ class LiveSession:
         deadline_s = monotonic_s() + SETTLE_LIMIT_S
         quiet_since_s = monotonic_s()
         while monotonic_s() < deadline_s:
-            busy = not self._activity.is_idle or self._venue.client.in_flight > 0
+            is_at_work = not self._activity.is_idle or self._venue.client.in_flight > 0
+            busy = is_at_work or not self.manager.book.is_calm
             last_s = max(quiet_since_s, self._last_stream_s)
             if busy:
                 quiet_since_s = monotonic_s()
             elif monotonic_s() - last_s >= SETTLE_S:
                 return
             await asyncio.sleep(0.02)
+        if not self.manager.book.is_calm:
+            self._operator.problem("ending while orders are under way: look at --listopenpositions")
 
     async def _pump(self) -> None:
         while True:

@@ -107,6 +107,8 @@ class GuardLink:
         self._on_problem = on_problem
         self.on_takeover: Callable[[], None] = _nothing
         """Called when the guard has acted, or may have: read the account again."""
+        self.stuck_s: Callable[[], float] = _not_stuck
+        """For how long the engine has been at one thing: it does not beat while it hangs."""
         self._talk: _Conversation | None = None
         self._plans: tuple[Plan, ...] | None = None
         self._n = 0
@@ -247,8 +249,7 @@ class GuardLink:
         except (TimeoutError, _Lost) as error:
             self._hang_up()
             raise _Lost("it does not answer") from error
-        if self._plans is not None:
-            self.standing(self._plans)
+        self._tell_again()
 
     async def _converse(self, talk: _Conversation) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -286,13 +287,20 @@ class GuardLink:
             self._took = took
             if not is_first:
                 self._on_problem("the guard had taken over for a while: reading the account")
+                self._tell_again()
                 self.on_takeover()
+
+    def _tell_again(self) -> None:
+        # What the guard found settled it has forgotten.
+        if self._plans is not None:
+            self.standing(self._plans)
 
     async def _beat(self, talk: _Conversation) -> None:
         patient_until_s = 0.0
         while True:
             before_s = monotonic_s()
-            self._send(Beat(n=self._next()))
+            if self.stuck_s() < PROOF_S:
+                self._send(Beat(n=self._next()))
             await asyncio.sleep(BEAT_S)
             now_s = monotonic_s()
             if now_s - before_s > STALL_S:
@@ -372,3 +380,7 @@ def _stamped(plan: Plan) -> Plan:
 
 def _nothing() -> None:
     return
+
+
+def _not_stuck() -> float:
+    return 0.0

@@ -11,6 +11,7 @@ import asyncio
 import hmac
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from dataclasses import replace
 from typing import Protocol
 
 from milo.clock import monotonic_s
@@ -60,6 +61,9 @@ CALM_READ_EVERY_S = 1.0
 CALM_AFTER_S = 3.0
 """So long after the takeover readings become rare: the rate limit is the engine's too."""
 CLOCK_EVERY_S = 30 * 60.0
+CLOCK_RETRY_S = 5.0
+CLOCK_TIMEOUT_S = 2.0
+BANNED = 418
 IDLE_END_S = 60.0
 GONE_AFTER_S = 10.0
 GONE_LOOK_S = 1.0
@@ -91,8 +95,6 @@ class _Engine:
         self.symbols = frozenset(hello.symbols)
         self.writer = writer
         self.last_n = hello.n
-        self.has_said_all = False
-        """It has sent its whole list once."""
         self.has_left = False
 
 
@@ -130,6 +132,7 @@ class Guard:
         self._has_parted = False
         """The session that started this guard has ended in order."""
         self._orders_under_way = 0
+        self._banned_until_s = 0.0
         self._readings: set[asyncio.Task[None]] = set()
         self._next_read_s = 0.0
         self._poked = asyncio.Event()
@@ -139,7 +142,7 @@ class Guard:
     async def run(self, on_ready: Callable[[int], None]) -> None:
         """Listen on a free port, told to `on_ready`, and watch until the work is done."""
         self._load()
-        await self._client.sync_clock()
+        is_clock_set = await self._set_clock()
         server = await asyncio.start_server(self._serve, HOST, 0, limit=MAX_LINE)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -149,7 +152,7 @@ class Guard:
                 running = [
                     tasks.create_task(self._watch_lease(), name="lease"),
                     tasks.create_task(self._tend(), name="tend"),
-                    tasks.create_task(self._keep_clock(), name="clock"),
+                    tasks.create_task(self._keep_clock(is_clock_set), name="clock"),
                 ]
                 if self._is_venue_gone is not None:
                     running.append(tasks.create_task(self._watch_venue(), name="venue"))
@@ -166,7 +169,12 @@ class Guard:
 
     def _load(self) -> None:
         for text, stops, closes in self._store.load():
-            plan = read_plan(text)
+            try:
+                plan = read_plan(text)
+            except BadLine as error:
+                # Of another version, perhaps: better a guard of all other plans than none.
+                log.error("plan_unreadable error=%s", error)
+                continue
             self._plans[plan.name] = plan
             self._counts[plan.name] = Counts(stops=stops, closes=closes)
 
@@ -196,10 +204,10 @@ class Guard:
         dropped = [
             name
             for name, plan in self._plans.items()
-            if name not in names and (plan.run_id == engine.run_id or plan.symbol in symbols)
+            if name not in names
+            and (plan.run_id == engine.run_id or plan.symbol in symbols or _is_safe(plan))
         ]
         changed = [plan for plan in plans if self._plans.get(plan.name) != plan]
-        engine.has_said_all = True
         self._keep(changed, dropped)
 
     # --- the engine's side ----------------------------------------------------------------------
@@ -278,7 +286,7 @@ class Guard:
         self._take_over("the engine has ended")
 
     def _is_all_confirmed(self) -> bool:
-        return all(p.is_stop_confirmed and not p.is_entry_open for p in self._plans.values())
+        return all(_is_safe(plan) for plan in self._plans.values())
 
     # --- the lease ------------------------------------------------------------------------------
 
@@ -328,9 +336,21 @@ class Guard:
     def _end_takeover(self) -> None:
         self._is_yielding = False
         self._holder = Holder.ENGINE
+        self._keep_results()
         self._watched = {}
         log.warning("handed_back took=%d", self._took)
         self._say("guard: the engine is back")
+
+    def _keep_results(self) -> None:
+        """Keep what came of the plans: the next takeover goes on from there."""
+        now_s = monotonic_s()
+        flat = [name for name, watched in self._watched.items() if decide.is_flat(watched, now_s)]
+        safe = [
+            replace(watched.plan, is_stop_confirmed=True, is_entry_open=False)
+            for watched in self._watched.values()
+            if watched.qty and decide.is_settled(watched, now_s)
+        ]
+        self._keep(safe, flat)
 
     def _must_end(self, now_s: float) -> bool:
         if not self._is_started or self._engine is not None or self._is_yielding:
@@ -362,6 +382,8 @@ class Guard:
 
     def _act(self) -> None:
         now_s = monotonic_s()
+        if now_s < self._banned_until_s:
+            return
         for name, watched in list(self._watched.items()):
             actions = decide.due(watched, now_s)
             for action in actions:
@@ -408,6 +430,9 @@ class Guard:
         except Refused as error:
             answer = Answer(result=Result.REFUSED, code=error.code)
         except Retryable as error:
+            if error.http_status == BANNED:
+                # Whoever goes on during a ban is banned for longer.
+                self._banned_until_s = monotonic_s() + error.retry_after_ms / 1000
             answer = Answer(result=Result.NOT_SENT, code=error.code)
         except VenueError as error:
             answer = Answer(result=Result.UNKNOWN, code=error.code)
@@ -490,13 +515,20 @@ class Guard:
 
     # --- the venue ------------------------------------------------------------------------------
 
-    async def _keep_clock(self) -> None:
+    async def _keep_clock(self, is_set: bool) -> None:
         while True:
-            await asyncio.sleep(CLOCK_EVERY_S)
-            try:
+            await asyncio.sleep(CLOCK_EVERY_S if is_set else CLOCK_RETRY_S)
+            is_set = await self._set_clock()
+
+    async def _set_clock(self) -> bool:
+        """Set the venue's clock; where that fails, its refusal of a request sets it later."""
+        try:
+            async with asyncio.timeout(CLOCK_TIMEOUT_S):
                 await self._client.sync_clock()
-            except VenueError as error:
-                log.warning("clock_not_set error=%s", error)
+        except (VenueError, TimeoutError) as error:
+            log.warning("clock_not_set error=%r", error)
+            return False
+        return True
 
     async def _watch_venue(self) -> None:
         """End once the embedded exchange is gone: then there is nothing left to watch."""
@@ -518,6 +550,10 @@ def _after(watched: Watched, action: Action, answer: Answer, now_s: float) -> Wa
             return decide.on_close_answer(watched, answer, now_s)
         case CancelStop():
             return watched
+
+
+def _is_safe(plan: Plan) -> bool:
+    return plan.is_stop_confirmed and not plan.is_entry_open
 
 
 def _lasts(since_s: float | None, long_s: float, now_s: float) -> bool:

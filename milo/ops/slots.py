@@ -1,4 +1,4 @@
-"""A few places for requests under way, with one more for those that protect."""
+"""A few places for requests under way, with some more for those that protect."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from collections import deque
 
 from milo.wire.limits import Lane
 
+RESERVED = 4
+"""Places that only protective requests take: slow answers to others must not hold them up."""
+
 
 class Slots:
-    """At most `count` requests at once; the protective lane goes first and has one slot more."""
+    """At most `count` requests at once; the protective lane goes first and has some more."""
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -34,7 +37,7 @@ class Slots:
 
     def release(self) -> None:
         self._busy -= 1
-        for lane in (Lane.PROTECTIVE, Lane.NORMAL):
+        for lane in (Lane.PROTECTIVE, Lane.URGENT, Lane.NORMAL):
             while self._waiting[lane] and self._busy < self._room(lane):
                 turn = self._waiting[lane].popleft()
                 if not turn.done():
@@ -42,4 +45,4 @@ class Slots:
                     turn.set_result(None)
 
     def _room(self, lane: Lane) -> int:
-        return self._count + (lane is Lane.PROTECTIVE)
+        return self._count + (RESERVED if lane is Lane.PROTECTIVE else 0)

@@ -218,6 +218,22 @@ class SymbolBook:
             for own in self.orders.values()
         )
 
+    @property
+    def is_calm(self) -> bool:
+        """No answer, execution or confirmation is awaited."""
+        trade = self.trade
+        if trade is not None and (
+            not trade.is_stop_confirmed or trade.is_closing or trade.bridge_id is not None
+        ):
+            return False
+        is_awaited = any(
+            own.has_unseen_fills
+            or own.state in (OrderState.PLACING, OrderState.UNKNOWN)
+            or (own.leg not in (Leg.STOP, Leg.TARGET) and not own.state.is_final)
+            for own in self.orders.values()
+        )
+        return not is_awaited and self.queued is None and not self.waiting
+
     def pending_entry(self, key: str) -> OwnOrder | None:
         """Return the entry of a trade that may still open something; None where it is resolved."""
         for own in self.orders.values():
@@ -291,6 +307,11 @@ class Book:
     day_wallet: Decimal | None = None
     """The wallet as the day began for us; transfers since then are added."""
     symbols: Mapping[str, SymbolBook] = field(default_factory=dict)
+
+    @property
+    def is_calm(self) -> bool:
+        """Nothing is under way: every position has its confirmed stop, no answer is awaited."""
+        return not self.is_reading and all(state.is_calm for state in self.symbols.values())
 
     def with_symbol(self, symbol_book: SymbolBook) -> Book:
         symbol = symbol_book.ready.instrument.symbol

@@ -18,6 +18,11 @@ from milo.orders.turn import Turn
 
 RETRY_S = 0.25
 RETRY_LIMIT_S = 1.0
+CLOSE_TRIES = 6
+"""So many orders are sent to close a position whose stop stands; without limit where none does, or
+once the kill switch was thrown."""
+UNKNOWN_CLOSE_S = 0.4
+"""Wall seconds that a closing order of unknown outcome is waited for, where no stop stands."""
 
 CLOSING = frozenset({Leg.CLOSE, Leg.REVERSE})
 
@@ -61,6 +66,14 @@ def on_close_failed(turn: Turn, state: SymbolBook, own_id: str, text: str) -> No
 def on_close_overdue(turn: Turn, state: SymbolBook, own: OwnOrder) -> None:
     """Go on after the pause that follows a closing order which failed again."""
     trade = state.trade
+    if trade is not None and own.state is OrderState.UNKNOWN and _is_alone(state, own):
+        # Nobody knows whether it arrived, and finding out takes long. What only reduces may be
+        # sent again: it cannot open anything.
+        text = "a closing order was not answered: trying again"
+        turn.note(NoteKind.PROBLEM, state, text)
+        state = turn.change_trade(state, closing_id=None, stop_id=None, is_stop_confirmed=False)
+        ensure_protection(turn, state)
+        return
     if not own.is_complete or trade is None or trade.key != own.key or trade.is_closing:
         return
     stop = state.orders.get(trade.stop_id or "")
@@ -68,8 +81,28 @@ def on_close_overdue(turn: Turn, state: SymbolBook, own: OwnOrder) -> None:
         # Nothing protects it, and reading the account may take long: try the stop again.
         state = turn.change_trade(state, stop_id=None, is_stop_confirmed=False)
         ensure_protection(turn, state)
+    elif turn.book.halted is not None or trade.closes < CLOSE_TRIES:
+        turn.close_at_market(state, own.reason or ExitReason.CLOSE, own.leg)
     else:
+        text = f"refused {trade.closes} times: the position stays, with its stop"
+        turn.note(NoteKind.PROBLEM, state, text)
         turn.read_account("closing orders were refused")
+
+
+def on_close_unknown(turn: Turn, state: SymbolBook, own_id: str) -> None:
+    """Wait a moment for what a look-up says of the position's closing order."""
+    trade = state.trade
+    if trade is not None and trade.closing_id == own_id:
+        turn.watch_order(state, own_id, UNKNOWN_CLOSE_S)
+
+
+def _is_alone(state: SymbolBook, own: OwnOrder) -> bool:
+    """Whether this order is all that protects the position."""
+    trade = state.trade
+    if trade is None or trade.closing_id != own.order.client_id:
+        return False
+    stop = state.orders.get(trade.stop_id or "")
+    return stop is None or not stop.state.is_standing
 
 
 def _drop_queued(turn: Turn, state: SymbolBook) -> SymbolBook:

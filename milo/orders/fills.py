@@ -301,16 +301,18 @@ def write_off(turn: Turn, symbol: str) -> None:
     trade = trade_of(state)
     unknown = ExitPart(reason=ExitReason.UNKNOWN, qty=trade.qty, last_ms=turn.now_ms)
     turn.change_trade(state, qty=ZERO, exits={**trade.exits, "unknown": unknown})
-    _end(turn, symbol)
+    # Its orders are not touched: should the venue have been wrong, they still protect.
+    _end(turn, symbol, sweeps=False)
     turn.change(turn.of(symbol), flat_reads=0)
 
 
-def _end(turn: Turn, symbol: str) -> None:
+def _end(turn: Turn, symbol: str, *, sweeps: bool = True) -> None:
     """Write every row that is still due and take the position out of the book."""
     for part_key in trade_of(turn.of(symbol)).exits:
         _record(turn, symbol, part_key)
     state = turn.of(symbol)
-    sweep_leftovers(turn, state)
+    if sweeps:
+        sweep_leftovers(turn, state)
     turn.change(turn.of(symbol), trade=None)
 
 

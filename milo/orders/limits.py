@@ -20,7 +20,11 @@ _OWN_REASONS = frozenset({"ORDER", "FUNDING_FEE"})
 def note_day(turn: Turn) -> None:
     """Remember the wallet as a UTC day begins, or as it is first known on that day."""
     account, day = turn.book.account, turn.now_ms // DAY_MS
-    if account is None or (turn.book.day == day and turn.book.day_wallet is not None):
+    if (
+        account is None
+        or turn.book.is_account_stale
+        or (turn.book.day == day and turn.book.day_wallet is not None)
+    ):
         return
     turn.book = dataclasses.replace(turn.book, day=day, day_wallet=account.wallet)
 

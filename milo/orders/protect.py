@@ -154,11 +154,12 @@ def on_bracket_report(
             on_bridge_stands(turn, state)
     elif trade is None or own_id not in (trade.stop_id, trade.target_id):
         _on_orphan(turn, state, own_id, report)
+    elif own_id == trade.stop_id and state.orders[own_id].state.is_standing:
+        if has_moved:
+            _confirm(turn, state)
+        watch_trigger(turn, turn.of(symbol), own_id)
     elif not has_moved:
         return
-    elif own_id == trade.stop_id and state.orders[own_id].state.is_standing:
-        _confirm(turn, state)
-        _watch_trigger(turn, turn.of(symbol), own_id)
     elif own_id == trade.target_id and state.orders[own_id].state is OrderState.OPEN:
         announce(turn, state)
 
@@ -201,7 +202,8 @@ def _confirm(turn: Turn, state: SymbolBook) -> None:
     ensure_target(turn, state)
 
 
-def _watch_trigger(turn: Turn, state: SymbolBook, own_id: str) -> None:
+def watch_trigger(turn: Turn, state: SymbolBook, own_id: str) -> None:
+    """Let a deadline run for a stop that has been triggered and has not filled."""
     if state.trade is not None and state.orders[own_id].state is OrderState.TRIGGERED:
         turn.watch_order(state, own_id, TRIGGER_DEADLINE_S)
 
@@ -334,7 +336,14 @@ def _on_stop_refused(turn: Turn, state: SymbolBook, failed: Failed) -> None:
 
 def _lost_stop(state: SymbolBook) -> OwnOrder | None:
     stops = state.stops_of(trade_of(state).key)
-    return next((own for own in stops if own.state is OrderState.UNKNOWN), None)
+    return next(
+        (
+            own
+            for own in stops
+            if own.state is OrderState.UNKNOWN or (own.is_doubted and own.state is OrderState.OPEN)
+        ),
+        None,
+    )
 
 
 def _give_up_target(turn: Turn, state: SymbolBook, why: str) -> None:

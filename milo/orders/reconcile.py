@@ -36,7 +36,12 @@ from milo.orders.book import Account, Book, OpenTrade, OwnOrder, SymbolBook
 from milo.orders.fills import take_what_waits, write_off
 from milo.orders.ids import Leg, is_ours, leg_of, signal_key
 from milo.orders.machine import OrderState, state_of
-from milo.orders.protect import ensure_protection, ensure_target, start_stop_watch
+from milo.orders.protect import (
+    ensure_protection,
+    ensure_target,
+    start_stop_watch,
+    watch_trigger,
+)
 from milo.orders.reports import BRACKETS, look_up, on_report
 from milo.orders.suspect import protect_suspect
 from milo.orders.turn import Turn, trade_of
@@ -46,7 +51,7 @@ OVERTAKEN_LIMIT = 5
 
 
 GHOST_READS = 3
-GHOST_LIMIT = 8
+GHOST_LIMIT = 12
 """After so many readings without a position the book's is given up; the second, where orders of
 ours seemed to be under way all the time."""
 
@@ -153,7 +158,7 @@ def _take_symbol(turn: Turn, symbol: str, snapshot: _Snapshot) -> None:
     if state.trade is not None:
         if position is not None:
             _check_trade(turn, turn.change(state, flat_reads=0), orders)
-        elif not snapshot.is_overtaken:
+        elif not snapshot.is_overtaken and not _is_contradicted(turn, state, orders):
             _check_ghost(turn, turn.change(state, flat_reads=state.flat_reads + 1))
     elif state.is_entering:
         # What its executions say comes; they tell whose position this is.
@@ -265,6 +270,13 @@ def _check_trade(turn: Turn, state: SymbolBook, orders: Sequence[OrderReport]) -
             turn.change_trade(state, **changes)
 
 
+def _is_contradicted(turn: Turn, state: SymbolBook, orders: Sequence[OrderReport]) -> bool:
+    """Whether the same reading lists a stop that cannot stand without the position."""
+    stop_id = trade_of(state).stop_id
+    is_listed = any(o.client_id == stop_id and not o.status.is_final for o in orders)
+    return is_listed and turn.config.venue_expires_brackets
+
+
 def _check_ghost(turn: Turn, state: SymbolBook) -> None:
     """Give up a position that the venue does not have and whose end no execution tells.
 
@@ -292,7 +304,7 @@ def _check_stop(turn: Turn, state: SymbolBook, orders: Sequence[OrderReport]) ->
         return
     if stop is not None and not stop.state.is_final:
         if _is_missing(stop, orders):
-            _doubt(turn, state, stop)
+            _doubt_stop(turn, state, stop)
         elif not trade.is_stop_confirmed:
             start_stop_watch(turn, state)
         return
@@ -323,12 +335,26 @@ def _take_stop(turn: Turn, state: SymbolBook, there: OrderReport) -> None:
         is_stop_confirmed=True,
         stop_watch=None,
     )
-    ensure_target(turn, state)
+    watch_trigger(turn, state, there.client_id)
+    ensure_target(turn, turn.of(there.symbol))
 
 
 def _doubt(turn: Turn, state: SymbolBook, own: OwnOrder) -> None:
     own_id = own.order.client_id
     look_up(turn, turn.change_order(state, own_id, is_doubted=True), own_id)
+
+
+def _doubt_stop(turn: Turn, state: SymbolBook, stop: OwnOrder) -> None:
+    """Ask about a stop that is not listed; where no second one can stand, send another at once.
+
+    Its answer tells what the list does not: that the first one stands.
+    """
+    was_open = stop.state is OrderState.OPEN
+    _doubt(turn, state, stop)
+    if was_open and turn.config.venue_expires_brackets:
+        state = turn.of(stop.order.symbol)
+        state = turn.change_trade(state, stop_id=None, is_stop_confirmed=False)
+        ensure_protection(turn, state)
 
 
 def _is_missing(own: OwnOrder, orders: Sequence[OrderReport]) -> bool:
@@ -380,6 +406,9 @@ def _adopt(
     for order in (stop, target):
         if order is not None:
             state = _enter_order(turn, state, order)
+    if stop is not None:
+        watch_trigger(turn, state, stop.client_id)
+        state = turn.of(symbol)
     turn.note(NoteKind.INFO, state, f"adopted {_adopted_words(trade)}")
     if stop is None and not turn.config.may_trade:
         turn.note(NoteKind.PROBLEM, state, "it has no stop, and this run is read only")

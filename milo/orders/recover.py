@@ -12,10 +12,10 @@ from collections.abc import Collection
 from milo.orders.book import Book, OwnOrder, SymbolBook
 from milo.orders.ids import Leg
 from milo.orders.machine import OrderState
-from milo.orders.protect import LOST_STOP_S, start_stop_watch
+from milo.orders.protect import LOST_STOP_S, start_stop_watch, watch_trigger
 from milo.orders.reports import BRACKETS, look_up
 from milo.orders.suspect import protect_suspect
-from milo.orders.turn import Turn
+from milo.orders.turn import Turn, trade_of
 
 
 def book_to_resume(book: Book, *, run_id: str, symbols: Collection[str]) -> Book:
@@ -46,8 +46,13 @@ def on_resumed(turn: Turn) -> None:
         for own_id, own in turn.of(symbol).orders.items():
             _take_up(turn, symbol, own_id, own)
         state = turn.of(symbol)
-        if state.trade is not None and not state.trade.is_stop_confirmed:
-            start_stop_watch(turn, turn.change_trade(state, stop_watch=None))
+        if state.trade is None:
+            continue
+        if not state.trade.is_stop_confirmed:
+            state = start_stop_watch(turn, turn.change_trade(state, stop_watch=None))
+        stop_id = trade_of(state).stop_id
+        if stop_id is not None and stop_id in state.orders:
+            watch_trigger(turn, state, stop_id)
 
 
 def _take_up(turn: Turn, symbol: str, own_id: str, own: OwnOrder) -> None:

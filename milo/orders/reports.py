@@ -49,7 +49,7 @@ def on_order_event(turn: Turn, event: OrderEvent) -> None:
         )
         on_fill(turn, execution)
     if own_id is not None:
-        _follow(turn, own_id, report, has_moved=has_moved)
+        _follow(turn, own_id, report, is_news=has_moved or event.fill is not None)
 
 
 def on_report(turn: Turn, report: OrderReport) -> None:
@@ -60,7 +60,7 @@ def on_report(turn: Turn, report: OrderReport) -> None:
     own_id = match_report(state, report)
     if own_id is not None:
         has_moved = _take_report(turn, state, own_id, report)
-        _follow(turn, own_id, report, has_moved=has_moved)
+        _follow(turn, own_id, report, is_news=has_moved)
 
 
 def on_accepted(turn: Turn, report: OrderReport) -> None:
@@ -78,6 +78,9 @@ def on_fill_found(turn: Turn, event: FillFound) -> None:
     state = turn.book.symbols.get(fill.symbol)
     if state is None:
         return
+    if fill.trade_id in state.seen:
+        # Readings overlap: nothing follows from it a second time.
+        return
     own_id = find_order(state, fill.client_id, fill.venue_id)
     on_fill(turn, Execution(fill=fill, own_id=own_id))
     if any(item.fill is fill for item in turn.of(fill.symbol).waiting):
@@ -86,7 +89,7 @@ def on_fill_found(turn: Turn, event: FillFound) -> None:
         # The stream did not tell of it, and may not have told what became of it either.
         turn.read_account("a position was found that the stream had not told")
     if own_id is not None:
-        _progress(turn, fill.symbol, own_id, has_moved=False)
+        _progress(turn, fill.symbol, own_id, is_news=True)
 
 
 def _ask_for_names(turn: Turn, fill: Fill) -> None:
@@ -109,7 +112,7 @@ def release_waiting(turn: Turn, symbol: str) -> None:
     for fill in (item.fill for item in waiting):
         own_id = find_order(turn.of(symbol), fill.client_id, fill.venue_id)
         if own_id is not None:
-            _progress(turn, symbol, own_id, has_moved=False)
+            _progress(turn, symbol, own_id, is_news=True)
 
 
 def _take_report(turn: Turn, state: SymbolBook, own_id: str, report: OrderReport) -> bool:
@@ -133,26 +136,27 @@ def _take_report(turn: Turn, state: SymbolBook, own_id: str, report: OrderReport
     return state.orders[own_id].state is not before.state
 
 
-def _follow(turn: Turn, own_id: str, report: OrderReport, *, has_moved: bool) -> None:
+def _follow(turn: Turn, own_id: str, report: OrderReport, *, is_news: bool) -> None:
     symbol = report.symbol
     if turn.of(symbol).orders[own_id].leg in BRACKETS:
-        on_bracket_report(turn, symbol, own_id, report, has_moved=has_moved)
-    _progress(turn, symbol, own_id, has_moved=has_moved)
+        on_bracket_report(turn, symbol, own_id, report, has_moved=is_news)
+    _progress(turn, symbol, own_id, is_news=is_news)
 
 
-def _progress(turn: Turn, symbol: str, own_id: str, *, has_moved: bool) -> None:
+def _progress(turn: Turn, symbol: str, own_id: str, *, is_news: bool) -> None:
     """Do what an order's state and executions together ask for."""
     own = turn.of(symbol).orders[own_id]
     if own.leg is Leg.ENTRY:
-        if own.is_complete and has_moved:
+        if own.is_complete and is_news:
             _note_unfilled(turn, symbol, own)
             sweep_suspected_stops(turn, turn.of(symbol), own.key)
         on_entry_progress(turn, symbol, own_id)
     elif own.leg in CLOSING:
-        on_close_progress(turn, symbol, own_id, has_moved=has_moved)
+        on_close_progress(turn, symbol, own_id, has_moved=is_news)
     elif own.is_complete:
         settle_part(turn, symbol, own_id)
-        on_bracket_ended(turn, symbol, own_id)
+        if is_news:
+            on_bracket_ended(turn, symbol, own_id)
     _watch_fills(turn, symbol, own_id)
 
 

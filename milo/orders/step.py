@@ -29,7 +29,7 @@ from milo.inbox import (
     SymbolReady,
 )
 from milo.orders.book import Account, Book, CoreConfig, SymbolBook
-from milo.orders.closing import on_close_failed
+from milo.orders.closing import on_close_failed, on_close_unknown
 from milo.orders.fills import on_funding
 from milo.orders.ids import Leg
 from milo.orders.limits import close_what_opens, note_day, note_transfer, on_kill_switch
@@ -169,6 +169,7 @@ def _on_failed(turn: Turn, event: Failed) -> None:
     elif is_unknown:
         look_up(turn, state, event.client_id)
         protect_suspect(turn, turn.of(event.symbol), event.client_id)
+        on_close_unknown(turn, turn.of(event.symbol), event.client_id)
     elif own.leg is Leg.ENTRY:
         turn.note(NoteKind.REFUSED, state, f"entry refused by the exchange: {event.text}")
         sweep_suspected_stops(turn, state, own.key)

@@ -10,6 +10,7 @@ from milo.money import ZERO
 from milo.orders.book import Book, OpenTrade, OwnOrder, SymbolBook
 from milo.orders.ids import Leg
 from milo.orders.lots import largest_market_qty, market_step
+from milo.orders.machine import OrderState
 from milo.orders.protection import Protection, Unprotectable, default_stop, plan_protection
 
 
@@ -49,7 +50,7 @@ def _of_trade(book: Book, state: SymbolBook, trade: OpenTrade) -> Plan:
         qty=trade.qty + unfilled,
         stop_price=trade.stop_price or _planned_stop(state, trade, entry),
         stop_ids=() if trade.stop_id is None else (trade.stop_id,),
-        is_stop_confirmed=trade.is_stop_confirmed,
+        is_stop_confirmed=trade.is_stop_confirmed and _is_untriggered(state, trade),
         is_entry_open=entry is not None and not entry.is_complete,
     )
 
@@ -102,6 +103,12 @@ def _plan(
         step=market_step(instrument),
         max_qty=largest if largest.is_finite() else None,
     )
+
+
+def _is_untriggered(state: SymbolBook, trade: OpenTrade) -> bool:
+    """Whether the stop still waits: one that has triggered and not filled protects little."""
+    stop = state.orders.get(trade.stop_id or "")
+    return stop is None or stop.state is not OrderState.TRIGGERED
 
 
 def _entry_of(state: SymbolBook, trade: OpenTrade) -> tuple[str, OwnOrder | None]:

@@ -30,10 +30,16 @@ class LimitKind(StrEnum):
 
 
 class Lane(Enum):
-    """Who waits: normal requests do, protective ones only for the venue's own cap."""
+    """Who waits: normal requests keep a share of each limit free; the others use all of it.
+
+    A pause that the venue asked for holds all but the protective ones.
+    """
 
     NORMAL = "normal"
+    URGENT = "urgent"
+    """Questions on whose answers a protection waits."""
     PROTECTIVE = "protective"
+    """Reducing and conditional orders, cancels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +191,7 @@ class RateBudget:
             bucket.wait_s(cost.of(bucket.limit.kind), self._allowed(bucket.limit, lane), now_s)
             for bucket in self._buckets.values()
         ]
-        if lane is Lane.NORMAL:
+        if lane is not Lane.PROTECTIVE:
             waits.append(self._paused_until_s - now_s)
             if cost.orders:
                 waits.append(self._orders_paused_until_s - now_s)
@@ -239,4 +245,4 @@ class RateBudget:
             self._strikes = 0
 
     def _allowed(self, limit: Limit, lane: Lane) -> int:
-        return limit.cap if lane is Lane.PROTECTIVE else int(limit.cap * self._share)
+        return int(limit.cap * self._share) if lane is Lane.NORMAL else limit.cap

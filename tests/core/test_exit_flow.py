@@ -11,6 +11,7 @@ from milo.commands import Cancel, NoteKind, ReadAccount, WatchStop
 from milo.events import AlgoEvent, OrderEvent
 from milo.inbox import Absent, CoreEvent, Failed, Failure, FillFound
 from milo.model import ExitReason, OrderType, Side
+from milo.orders.ids import Leg, leg_of
 from tests.order_desk import BTC, SYMBOL, Desk, of_type, orders_in
 from tests.paper_venue import PaperVenue
 
@@ -355,7 +356,7 @@ def test_refused_closes_are_repeated_with_growing_pauses() -> None:
     assert pauses == [0.25, 0.5, 1.0, 1.0]
 
 
-def test_after_the_pause_the_account_is_read_where_the_stop_stands() -> None:
+def test_after_the_pause_a_refused_close_is_sent_again() -> None:
     desk = open_desk()
     order = orders_in(desk.signal("close", candle=1))[0]
     desk.deliver(failed(order.client_id, Failure.REFUSED), desk.venue.account_read())
@@ -363,7 +364,7 @@ def test_after_the_pause_the_account_is_read_where_the_stop_stands() -> None:
 
     commands = desk.overdue(order.client_id)
 
-    assert [type(command) for command in commands] == [ReadAccount]
+    assert [leg_of(order.client_id) for order in orders_in(commands)] == [Leg.CLOSE]
 
 
 def test_orders_of_the_past_are_forgotten_in_the_end() -> None:

@@ -133,7 +133,7 @@ PLAN = Plan(
     "message",
     [
         Hello(n=1, token="secret", run=RUN_ID, pid=7, symbols=("BTCUSDT", "ETHUSDT")),
-        Beat(n=2, paused_s=1.5),
+        Beat(n=2),
         Watch(n=3, plan=PLAN),
         Standing(n=4, plans=(PLAN, dataclasses.replace(PLAN, max_qty=Decimal(120)))),
         Standing(n=5, plans=()),

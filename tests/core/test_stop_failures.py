@@ -317,16 +317,33 @@ def test_a_vanished_stop_that_cannot_be_replaced_in_time_closes_the_position() -
     assert [leg_of(order.client_id) for order in closing] == [Leg.CLOSE]
 
 
-def test_a_stop_missing_from_a_snapshot_is_asked_about_and_not_replaced_at_once() -> None:
-    desk = Desk()
+@pytest.mark.parametrize("has_algo_service", [True, False])
+def test_a_stop_missing_from_a_snapshot_is_asked_about_and_sent_again_where_that_is_safe(
+    has_algo_service: bool,
+) -> None:
+    desk = Desk(venue=PaperVenue(SYMBOL, Decimal(50_000), has_algo_service=has_algo_service))
     desk.enter(ENTRY)
-    assert desk.trade.stop_id is not None
-    desk.venue.cancel_by_hand(desk.trade.stop_id)
+    stop_id = desk.trade.stop_id
+    assert stop_id is not None
+    desk.venue.cancel_by_hand(stop_id)
 
     commands = desk.deliver(desk.venue.account_read())
 
-    assert [look_up.client_id for look_up in of_type(LookUp, commands)] == [desk.trade.stop_id]
-    assert orders_in(commands) == []
+    assert [look_up.client_id for look_up in of_type(LookUp, commands)] == [stop_id]
+    assert len(orders_in(commands)) == has_algo_service
+
+
+def test_a_stop_that_is_only_missing_from_the_list_is_kept() -> None:
+    desk = Desk()
+    stop_id = desk.enter(ENTRY).stop_id
+    blind = dataclasses.replace(desk.venue.account_read(), orders=())
+
+    desk.deliver(blind)
+    desk.settle()
+
+    assert desk.trade.stop_id == stop_id
+    assert desk.trade.is_stop_confirmed
+    assert [o.client_id for o in desk.venue.live() if o.type is OrderType.STOP_MARKET] == [stop_id]
 
 
 def test_a_stop_that_two_sources_do_not_know_is_replaced() -> None:

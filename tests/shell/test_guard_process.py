@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +24,7 @@ from milo.model import NewOrder, OrderReport, OrderType, Side
 from milo.ops.exchange_process import launch
 from milo.ops.folder_lock import GUARD_LOCK, holder_of
 from milo.ops.guard_process import running_guard
+from milo.store.guard_plans import GuardPlans
 from tests.guard_engine import KEY, QTY, RUN_ID, SYMBOL, client_of, engine_on
 
 from .commands import PROJECT, environment, milo
@@ -68,14 +70,15 @@ class Scene:
                 await asyncio.sleep(0.02)
 
     def _is_safe(self) -> bool:
-        qty, standing = Decimal(0), {}
-        for text in (self.data_dir / LEDGER).read_text().splitlines():
-            line = json.loads(text)
-            if line["kind"] == "position":
-                qty = Decimal(line["qty"])
-            elif line["kind"] == "algo":
-                standing[line["algo_id"]] = line["status"] == "NEW"
-        return not qty or any(standing.values())
+        quantities = [Decimal(line["qty"]) for line in self.of_kind("position")]
+        standing = {line["algo_id"]: line["status"] == "NEW" for line in self.of_kind("algo")}
+        return not quantities or not quantities[-1] or any(standing.values())
+
+    def of_kind(self, kind: str) -> list[dict[str, Any]]:
+        """Return the ledger's lines of a kind, oldest first; the last may be under way."""
+        text = (self.data_dir / LEDGER).read_text()
+        lines = [json.loads(part) for part in text[: text.rfind("\n") + 1].splitlines()]
+        return [line for line in lines if line["kind"] == kind]
 
     async def until_flat(self, timeout_s: float = GENEROUS_S) -> None:
         """Wait until nothing is open."""
@@ -288,6 +291,46 @@ async def test_plans_outlive_the_guard_that_was_told_them(scene: Scene) -> None:
         stop = await scene.until_stop()
 
     assert stop.client_id.startswith(GUARDS_STOP)
+
+
+async def test_a_plan_that_cannot_be_read_does_not_keep_the_guard_from_the_others(
+    scene: Scene,
+) -> None:
+    with scene.engine("stall") as process:
+        assert await line_of(process) == "entered"
+        guard = running_guard(scene.folder)
+        assert guard is not None
+        os.kill(guard.pid, signal.SIGKILL)
+        await until(lambda: holder_of(scene.folder, GUARD_LOCK) is None)
+        process.kill()
+    plans = GuardPlans(scene.folder)
+    plans.change(kept=[("broken", "0old0run", "{}", 0, 0)])
+    plans.close()
+
+    async with engine_on(scene.data_dir):
+        pass
+    stop = await scene.until_stop()
+
+    assert stop.client_id.startswith(GUARDS_STOP)
+
+
+async def test_a_ban_is_waited_for_even_with_what_protects(tmp_path: Path) -> None:
+    ban = {"name": "banned_418", "at_ms": 5_000, "for_ms": 3_000}
+    async with scene_with(tmp_path, ban) as scene:
+        with scene.engine("die-before") as process:
+            await asyncio.to_thread(process.wait, GENEROUS_S)
+            await until(lambda: _has_tried_after_the_ban(scene))
+        protective = {line["n"] for line in scene.of_kind("request") if line["protective"]}
+        refused = [line for line in scene.of_kind("answer") if line["status"] == 418]
+
+    assert refused
+    assert len([line for line in refused if line["n"] in protective]) <= 2
+
+
+def _has_tried_after_the_ban(scene: Scene) -> bool:
+    ends = [line["t"] for line in scene.of_kind("fault") if line["at"] == "end"]
+    tries = [line["t"] for line in scene.of_kind("request") if line["protective"]]
+    return bool(ends) and max(tries, default=0) > ends[0]
 
 
 async def test_a_stop_that_stands_is_not_doubled_by_the_next_takeover(scene: Scene) -> None:
