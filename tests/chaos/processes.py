@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from tests.chaos.market import PROJECT
 
@@ -52,16 +52,16 @@ class Child:
     """A process that the run started."""
 
     def __init__(self, arguments: Sequence[str], *, log: Path) -> None:
-        self._log: IO[bytes] = log.open("ab")
-        self.process = subprocess.Popen(
-            [sys.executable, *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=self._log,
-            cwd=PROJECT,
-            env=environment(),
-            start_new_session=True,
-        )
+        with log.open("ab") as file:  # the child has its own handle
+            self.process = subprocess.Popen(
+                [sys.executable, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                cwd=PROJECT,
+                env=environment(),
+                start_new_session=True,
+            )
 
     @property
     def pid(self) -> int:
@@ -89,8 +89,6 @@ class Child:
         except subprocess.TimeoutExpired:
             self.kill()
             return None
-        finally:
-            self._log.close()
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
