@@ -61,7 +61,7 @@ from milo.inbox import (
 from milo.intervals import DAY_MS
 from milo.model import Fill, NewOrder, OrderReport, PositionReport
 from milo.orders.book import Book, CoreConfig
-from milo.orders.codec import BOOK, CONFIG, command_kind, encoded, event_kind
+from milo.orders.codec import BOOK, CHECKPOINT, CONFIG, command_kind, encoded, event_kind
 from milo.orders.ledger import open_rows
 from milo.orders.step import step
 from milo.orders.wanted import Wanted, wanted_records
@@ -71,6 +71,8 @@ from milo.ports import Guard, Journal, TradingClient
 log = logging.getLogger(__name__)
 
 INBOX_SIZE = 100_000
+CHECKPOINT_EVERY = 5_000
+"""Journal entries between two books written down whole."""
 JOURNAL_BATCH = 200
 """Entries that change nothing at the venue wait for company, this many at most."""
 LOOK_UP_DELAYS_S = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
@@ -124,6 +126,7 @@ class TradeManager:
         self._tasks: asyncio.TaskGroup | None = None
         self._closed: list[Trade] = []
         self._busy_since_s: float | None = None
+        self._since_checkpoint = 0
         self._read_s: deque[float] = deque()
         self._is_resumed = resumed is not None
         self._book = Book(run_id=run_id) if resumed is None else resumed
@@ -217,6 +220,7 @@ class TradeManager:
         self._book, commands = step(before, event, now_ms, self._config)
         if commands or self._book is not before or not isinstance(event, _MAY_BE_SKIPPED):
             self._remember(now_ms, event, commands)
+            self._check_point(now_ms)
             self._tell_guard()
         if any(isinstance(command, _OUTGOING) for command in commands) or (
             len(self._unwritten) >= JOURNAL_BATCH
@@ -233,7 +237,14 @@ class TradeManager:
     async def _flush(self) -> None:
         if self._unwritten:
             entries, self._unwritten = self._unwritten, []
+            self._since_checkpoint += len(entries)
             await self._journal.append(entries)
+
+    def _check_point(self, now_ms: int) -> None:
+        """Write the whole book down now and then: the next start goes on from there."""
+        if self._since_checkpoint >= CHECKPOINT_EVERY:
+            self._since_checkpoint = 0
+            self._unwritten.append((now_ms, CHECKPOINT, encoded(self._book)))
 
     def _act(self, command: Command) -> None:
         match command:
