@@ -34,7 +34,7 @@ from tests.chaos.processes import (
     sweep,
     wall_ms,
 )
-from tests.chaos.schedule import BOTH, ENGINE, GUARD, RUN_MS, Kill, RunPlan
+from tests.chaos.schedule import BOTH, ENGINE, GUARD, LAST_KILL_MS, RUN_MS, Kill, RunPlan
 
 SPEED = "60"
 FINAL_S = 2.0
@@ -43,6 +43,8 @@ OWN_END_RESTART_MS = 300
 """An engine that ended by itself (the exchange refused its start) is started again after this."""
 RESTART_MARGIN_MS = 1_200
 """No engine is started while the exchange is about to restart: it would start one of its own."""
+STEP_TIME_MS = 3_000
+"""An engine gets so long to come to the step at which it is to die."""
 INSTANT = "instant"
 TERMINATED = (143, -signal.SIGTERM)
 """How the engine ends after SIGTERM: in order, or before it had begun to listen for it."""
@@ -85,6 +87,8 @@ class Run:
         self._ledger = folder / "ledger.jsonl"
         self._engine: Child | None = None
         self._engines = 0
+        self._engine_ms = 0.0
+        """When the newest engine was started, wall ms of the run."""
         self._due_ms = 0.0
         self._guard_pid = 0
         self._kills: list[tuple[str, str]] = []
@@ -173,7 +177,7 @@ class Run:
         while self._now_ms() < RUN_MS:
             self._keep_engine()
             self._watch_guard()
-            if self._pending and self._now_ms() >= self._pending[0].at_ms:
+            if self._pending and self._now_ms() >= self._due_of(self._pending[0]):
                 self._kill_now(self._pending.pop(0))
             self._rest()
         self._end_engine()
@@ -243,6 +247,7 @@ class Run:
 
     def _start_engine(self) -> Child:
         self._engines += 1
+        self._engine_ms = self._now_ms()
         arguments = self._milo("chaos.script", "--loop", "live", "--no-chart")
         kill = self._next_engine_kill()
         if kill is not None and kill.step is not None:
@@ -296,6 +301,12 @@ class Run:
         return (read_json(result_file) if code == 0 else None), ended_t
 
     # --- kills --------------------------------------------------------------------------------
+
+    def _due_of(self, kill: Kill) -> float:
+        """Return when a kill happens at the latest; a step may take an engine some time."""
+        if kill.step is None:
+            return kill.at_ms
+        return min(LAST_KILL_MS, max(kill.at_ms, self._engine_ms + STEP_TIME_MS))
 
     def _kill_now(self, kill: Kill) -> None:
         if kill.who == GUARD:
