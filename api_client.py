@@ -92,16 +92,27 @@ class ApiClient:
         clock: VenueClock,
         signer: Signer | None,
         timeout_s: float = 10.0,
+        connect_timeout_s: float | None = None,
         limits: Iterable[Limit] = DEFAULT_LIMITS,
         pause_folder: Path | None = None,
     ) -> None:
-        """`pause_folder`: where processes on this venue tell one another of pauses."""
+        """`pause_folder`: where processes on this venue tell one another of pauses.
+
+        `timeout_s` holds for a whole request; with `connect_timeout_s`, for its answer only.
+        """
         self._dialect = dialect
         self._base = rest_url.rstrip("/")
         self._place = place_of(self._base, schemes=("http", "https"))
         self._clock = clock
         self._signer = signer
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=timeout_s / 2)
+        if connect_timeout_s is None:
+            self._timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=timeout_s / 2)
+        else:
+            self._timeout = aiohttp.ClientTimeout(
+                total=timeout_s + connect_timeout_s,
+                sock_connect=connect_timeout_s,
+                sock_read=timeout_s,
+            )
         self._budget = RateBudget(limits)
         self._shared_pause = None if pause_folder is None else SharedPause(pause_folder)
         self._slots = Slots(MAX_AT_ONCE)

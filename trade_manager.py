@@ -58,9 +58,10 @@ from milo.inbox import (
     SymbolReady,
     SymbolRules,
 )
+from milo.intervals import DAY_MS
 from milo.model import Fill, NewOrder, OrderReport, PositionReport
 from milo.orders.book import Book, CoreConfig
-from milo.orders.codec import BOOK, CONFIG, command_kind, encoded, event_kind
+from milo.orders.codec import BOOK, CHECKPOINT, CONFIG, command_kind, encoded, event_kind
 from milo.orders.ledger import open_rows
 from milo.orders.step import step
 from milo.orders.wanted import Wanted, wanted_records
@@ -70,16 +71,20 @@ from milo.ports import Guard, Journal, TradingClient
 log = logging.getLogger(__name__)
 
 INBOX_SIZE = 100_000
+CHECKPOINT_EVERY = 5_000
+"""Journal entries between two books written down whole."""
 JOURNAL_BATCH = 200
 """Entries that change nothing at the venue wait for company, this many at most."""
 LOOK_UP_DELAYS_S = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 """An order can stay invisible for seconds after it was taken."""
 LOOK_UP_PAUSE_S = 0.5
 FILLS_PAGE = 1000
+WEEK_MS = 7 * DAY_MS
+FILLS_REACH_MS = 89 * DAY_MS
 PROTECT_RETRY_DELAYS_S = (0.05, 0.1, 0.2, 0.4)
 """Pauses between tries of a protective or closing order, or a cancel, that failed for sure; the
 last one again and again, until the outcome is certain."""
-RECONCILE_S = 10.0
+RECONCILE_S = 20.0
 """Wall seconds between two readings of the account where nothing else asks for one."""
 LISTED_ONE_BY_ONE = 10
 """Up to so many symbols, open orders are asked for symbol by symbol: that costs less."""
@@ -121,6 +126,7 @@ class TradeManager:
         self._tasks: asyncio.TaskGroup | None = None
         self._closed: list[Trade] = []
         self._busy_since_s: float | None = None
+        self._since_checkpoint = 0
         self._read_s: deque[float] = deque()
         self._is_resumed = resumed is not None
         self._book = Book(run_id=run_id) if resumed is None else resumed
@@ -214,6 +220,7 @@ class TradeManager:
         self._book, commands = step(before, event, now_ms, self._config)
         if commands or self._book is not before or not isinstance(event, _MAY_BE_SKIPPED):
             self._remember(now_ms, event, commands)
+            self._check_point(now_ms)
             self._tell_guard()
         if any(isinstance(command, _OUTGOING) for command in commands) or (
             len(self._unwritten) >= JOURNAL_BATCH
@@ -230,7 +237,14 @@ class TradeManager:
     async def _flush(self) -> None:
         if self._unwritten:
             entries, self._unwritten = self._unwritten, []
+            self._since_checkpoint += len(entries)
             await self._journal.append(entries)
+
+    def _check_point(self, now_ms: int) -> None:
+        """Write the whole book down now and then: the next start goes on from there."""
+        if self._since_checkpoint >= CHECKPOINT_EVERY:
+            self._since_checkpoint = 0
+            self._unwritten.append((now_ms, CHECKPOINT, encoded(self._book)))
 
     def _act(self, command: Command) -> None:
         match command:
@@ -450,6 +464,7 @@ class TradeManager:
 
     async def _fetch_account(self) -> None:
         """Read the account; first the newest fills and payments, so that no trade is lost."""
+        began_ms = self._clock.now_ms()
         found: list[CoreEvent] = []
         for symbol, wanted in wanted_records(self._book).items():
             found += await self._records(symbol, wanted)
@@ -460,24 +475,47 @@ class TradeManager:
         recent = await self._recent_orders(positions)
         for event in sorted(found, key=_time_of):
             self.submit(event)
-        self.submit(AccountRead(balance=balance, positions=positions, orders=orders, recent=recent))
+        self.submit(
+            AccountRead(
+                balance=balance,
+                positions=positions,
+                orders=orders,
+                recent=recent,
+                began_ms=began_ms,
+            )
+        )
 
     async def _records(self, symbol: str, wanted: Wanted) -> list[CoreEvent]:
         """Return the fills and payments of a symbol that may not have been seen."""
-        found: list[CoreEvent] = []
-        since_ms = wanted.fills_ms
-        while True:
-            page = await self._client.user_trades(symbol, start_ms=since_ms, limit=FILLS_PAGE)
-            found += [FillFound(fill=fill) for fill in page]
-            if since_ms is None or len(page) < FILLS_PAGE or page[-1].time_ms == since_ms:
-                break
-            since_ms = page[-1].time_ms
+        found: list[CoreEvent] = [
+            FillFound(fill=fill) for fill in await self._fills(symbol, wanted.fills_ms)
+        ]
         if wanted.funding_ms is not None:
             paid = await self._client.funding_payments(symbol, start_ms=wanted.funding_ms)
             found += [
                 FundingFound(symbol=row.symbol, amount=row.amount, time_ms=row.time_ms)
                 for row in paid
             ]
+        return found
+
+    async def _fills(self, symbol: str, since_ms: int | None) -> list[Fill]:
+        """Return our fills of a symbol since a time, without one the newest.
+
+        The venue tells a week at once, and nothing that is older than three months.
+        """
+        if since_ms is None:
+            return list(await self._client.user_trades(symbol, limit=FILLS_PAGE))
+        found: list[Fill] = []
+        now_ms = self._clock.now_ms()
+        start_ms = max(since_ms, now_ms - FILLS_REACH_MS)
+        while start_ms <= now_ms:
+            end_ms = start_ms + WEEK_MS - 1
+            page = await self._client.user_trades(
+                symbol, start_ms=start_ms, end_ms=end_ms, limit=FILLS_PAGE
+            )
+            found += page
+            is_full = len(page) == FILLS_PAGE and page[-1].time_ms > start_ms
+            start_ms = page[-1].time_ms if is_full else end_ms + 1
         return found
 
     async def _open_orders(self) -> tuple[OrderReport, ...]:

@@ -51,6 +51,10 @@ class Signal:
         return intent
 
 
+NO_SCRIPT = "-"
+"""Stands for the script of a symbol that is only seen after, because a position is open on it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SymbolRules:
     """What the venue says of a symbol to everybody, and the script that trades it here."""
@@ -80,6 +84,8 @@ class AccountRead:
     orders: tuple[OrderReport, ...]
     recent: tuple[OrderReport, ...] = ()
     """The newest regular orders, open or not, of symbols with a position that nobody here knows."""
+    began_ms: int = 0
+    """When it was begun, by the venue's clock: executions until then were read; 0: unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

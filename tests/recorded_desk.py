@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from milo.orders.codec import BOOK, CONFIG, command_kind, encoded, event_kind
+from milo.orders.codec import BOOK, CHECKPOINT, CONFIG, command_kind, encoded, event_kind
 from milo.orders.step import step
 from tests import order_desk
 
@@ -31,6 +31,8 @@ def recording(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Entry]]:
         add(now_ms, event_kind(event), event)
         for command in commands:
             add(now_ms, command_kind(command), command)
+        if len(entries) % 50 == 0:
+            add(now_ms, CHECKPOINT, after)
         return after, commands
 
     with monkeypatch.context() as patch:

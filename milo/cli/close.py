@@ -11,13 +11,15 @@ from milo.cli.context import App
 from milo.cli.positions import open_positions, position_line
 from milo.cli.venue import OpenVenue, Purpose, open_venue
 from milo.clock import wall_ms
-from milo.errors import ConfigError, EngineError, OrderNotFound, OutcomeUnknown
+from milo.errors import ConfigError, EngineError, OrderNotFound, OutcomeUnknown, Refused
 from milo.model import NewOrder, OrderType, PositionReport
 from milo.ops.folder_lock import LOCK_FILE, holder_of
 from milo.orders.ids import Leg, client_id, is_ours, run_id_of, signal_key
 
 TRIES = 25
 PAUSE_S = 0.2
+NOTHING_TO_REDUCE = frozenset({-2022, -4118})
+"""Somebody else was faster, or is about to be: the position tells."""
 
 
 async def run(app: App) -> int:
@@ -34,13 +36,25 @@ async def run(app: App) -> int:
         if venue.is_real and not app.config.live:
             raise ConfigError(f"{venue.title} is read only: closing needs --live")
         _confirm(app, chosen)
-        if not app.arguments.values and await _engine_closes(app, venue):
-            return 0
-        run_id = run_id_of(wall_ms())
-        for position in chosen:
+        if not app.arguments.values:
+            await _let_engine_close(app, venue)
+            chosen = await open_positions(venue)
+        return 0 if await _close_all(app, venue, chosen) else EngineError.exit_code
+
+
+async def _close_all(app: App, venue: OpenVenue, chosen: list[PositionReport]) -> bool:
+    """Close one after the other; one that cannot be closed does not keep the rest open."""
+    run_id = run_id_of(wall_ms())
+    is_good = True
+    for position in chosen:
+        try:
             await _close(venue, position, run_id)
+        except EngineError as error:
+            app.console.warn(f"{position.symbol}: NOT closed: {error}")
+            is_good = False
+        else:
             app.console.say(f"{position.symbol}: closed")
-    return 0
+    return is_good
 
 
 def _chosen(text: str, positions: list[PositionReport], venue: OpenVenue) -> PositionReport:
@@ -65,23 +79,22 @@ def _confirm(app: App, chosen: list[PositionReport]) -> None:
         raise ConfigError("not confirmed: nothing was closed")
 
 
-async def _engine_closes(app: App, venue: OpenVenue) -> bool:
-    """Throw the kill switch of the engine that trades here, and see whether all is flat then."""
+async def _let_engine_close(app: App, venue: OpenVenue) -> None:
+    """Throw the kill switch of the engine that trades here, and give it time to close its own."""
     engine = holder_of(venue.folder, LOCK_FILE)
     if engine is None:
-        return False
+        return
     app.console.say(f"kill switch: the engine (process {engine}) opens nothing any more and closes")
     try:
         os.kill(engine, signal.SIGUSR1)
     except ProcessLookupError:
-        return False
+        return
     for _ in range(TRIES):
         if not await open_positions(venue):
             app.console.say("every position is closed")
-            return True
+            return
         await asyncio.sleep(PAUSE_S)
-    app.console.warn("the engine has not closed everything: closing the rest from here")
-    return False
+    app.console.warn("not everything is closed yet: closing the rest from here")
 
 
 async def _close(venue: OpenVenue, position: PositionReport, run_id: str) -> None:
@@ -97,7 +110,11 @@ async def _close(venue: OpenVenue, position: PositionReport, run_id: str) -> Non
     )
     # Never sent again where the outcome is unknown: it shows in the position.
     with contextlib.suppress(OutcomeUnknown):
-        await venue.client.place_order(order)
+        try:
+            await venue.client.place_order(order)
+        except Refused as error:
+            if error.code not in NOTHING_TO_REDUCE:
+                raise
     for _ in range(TRIES):
         left = {p.symbol for p in await venue.client.positions() if p.qty}
         if symbol not in left:

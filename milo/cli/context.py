@@ -198,6 +198,7 @@ class MakeClient(Protocol):
         clock: VenueClock,
         signer: Signer | None,
         timeout_s: float = 10.0,
+        connect_timeout_s: float | None = None,
         pause_folder: Path | None = None,
     ) -> AbstractAsyncContextManager[Client]: ...
 

@@ -26,7 +26,9 @@ from milo.wire.sign import HmacSigner
 
 STARTED = "started"
 TIMEOUT_S = 0.8
-"""Of one request: what is not answered by then is tried again under another name."""
+"""Of one answer: what has not come by then is tried again under another name."""
+CONNECT_TIMEOUT_S = 1.5
+"""A handshake with TLS takes three round trips, of 0.3 s each to the other side of the world."""
 LOCK_PATIENCE_S = 1.0
 """Who looks whether a guard runs holds its lock for a moment."""
 
@@ -59,6 +61,7 @@ async def run(app: App) -> int:
                 clock=place.clock,
                 signer=place.signer,
                 timeout_s=TIMEOUT_S,
+                connect_timeout_s=CONNECT_TIMEOUT_S,
                 pause_folder=place.folder,
             )
         )

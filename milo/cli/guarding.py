@@ -11,6 +11,7 @@ from milo.cli.context import App
 from milo.cli.operator import Operator
 from milo.cli.venue import OpenVenue
 from milo.config import flag_of, shown_value
+from milo.errors import ConfigError
 from milo.guard.link import GuardLink
 from milo.ops.guard_process import GuardKeeper
 
@@ -25,7 +26,10 @@ async def guarding(
 
     None where none is needed.
     """
-    if not _can_order(app, venue):
+    keeper = GuardKeeper(
+        venue.folder, _arguments(app, symbols), venue=venue.rest_url, password=venue.password
+    )
+    if not _is_needed(app, venue, keeper):
         yield None
         return
     if app.config.no_guard:
@@ -33,12 +37,7 @@ async def guarding(
         yield None
         return
     link = GuardLink(
-        GuardKeeper(
-            venue.folder,
-            _arguments(app, symbols),
-            venue=venue.rest_url,
-            password=venue.password,
-        ),
+        keeper,
         run_id=run_id,
         pid=os.getpid(),
         symbols=tuple(symbols),
@@ -54,9 +53,21 @@ async def guarding(
             running.cancel()
 
 
-def _can_order(app: App, venue: OpenVenue) -> bool:
-    is_looping = app.arguments.loop is not None
-    return is_looping and not venue.is_stepped and (app.config.live or not venue.is_real)
+def _is_needed(app: App, venue: OpenVenue, keeper: GuardKeeper) -> bool:
+    """Whether orders may go out that somebody must watch; ConfigError beside a guard not wanted.
+
+    A single evaluation on the embedded exchange does without, unless a guard is there already: two
+    who send orders must know of each other.
+    """
+    if venue.is_stepped or (venue.is_real and not app.config.live):
+        return False
+    there = keeper.find()
+    if there is not None and app.config.no_guard:
+        raise ConfigError(
+            f"a guard watches this account (process {there.pid}): end it first, or leave "
+            "--no-guard away"
+        )
+    return app.arguments.loop is not None or venue.is_real or there is not None
 
 
 def _arguments(app: App, symbols: Sequence[str]) -> list[str]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 from milo.cli.context import Manager
@@ -23,45 +22,42 @@ _LOOK_EVERY_S = 0.2
 _REPORT_AFTER_S = 10.0
 
 
-class KillSwitchWatch:
-    """Throws the switch when it is told to, once, and says what came of it."""
+def listen_for_kill() -> asyncio.Event:
+    """Let SIGUSR1 set an event from now on: it must not end an engine that is only starting."""
+    asked = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, asked.set)
+    return asked
 
-    def __init__(self, manager: Manager, operator: Operator, data_dir: Path) -> None:
+
+class KillSwitchWatch:
+    """Throws the switch when it is told to and says what came of it."""
+
+    def __init__(
+        self, manager: Manager, operator: Operator, data_dir: Path, asked: asyncio.Event
+    ) -> None:
+        """`asked` is set when a person asks for it by signal."""
         self._manager = manager
         self._operator = operator
         self._file = data_dir / KILL_FILE
-        self._thrown = asyncio.Event()
-        self._reason = ""
-
-    def throw(self, reason: str) -> None:
-        """Stop opening and close everything; a second time it only says so again."""
-        if not self._thrown.is_set():
-            self._reason = reason
-            self._operator.problem(
-                f"kill switch ({reason}): nothing is opened any more in this run"
-            )
-        self._manager.halt(reason)
-        self._thrown.set()
-
-    @contextlib.contextmanager
-    def on_signal(self) -> Iterator[None]:
-        """Let SIGUSR1 throw it."""
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGUSR1, self.throw, "SIGUSR1")
-        try:
-            yield
-        finally:
-            loop.remove_signal_handler(signal.SIGUSR1)
+        self._asked = asked
+        self._is_thrown = False
 
     async def run(self) -> None:
-        """Watch the file; report once the switch was thrown."""
-        while not self._thrown.is_set():
-            if self._file.exists():
-                self.throw(f"{self._file} is there: delete it to trade again")
-                break
+        """Watch signal and file for ever; report each time the switch was thrown."""
+        while True:
+            if self._asked.is_set():
+                self._asked.clear()
+                await self._throw("SIGUSR1")
+            elif not self._is_thrown and self._file.exists():
+                await self._throw(f"{self._file} is there: delete it to trade again")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_EVERY_S):
-                    await self._thrown.wait()
+                    await self._asked.wait()
+
+    async def _throw(self, reason: str) -> None:
+        self._is_thrown = True
+        self._operator.problem(f"kill switch ({reason}): nothing is opened any more in this run")
+        self._manager.halt(reason)
         await self._report()
 
     async def _report(self) -> None:

@@ -32,7 +32,7 @@ from milo.events import (
     StreamReset,
 )
 from milo.guard.link import GuardLink
-from milo.inbox import Signal, SymbolRules
+from milo.inbox import NO_SCRIPT, Signal, SymbolRules
 from milo.intervals import open_of
 from milo.model import Candle, ScriptHeader
 from milo.money import ZERO
@@ -80,6 +80,7 @@ class LiveSession:
         operator: Operator,
         resumed: Book | None = None,
         guard: GuardLink | None = None,
+        kill_asked: asyncio.Event,
     ) -> None:
         self._app = app
         self._venue = venue
@@ -116,7 +117,7 @@ class LiveSession:
         if guard is not None:
             guard.on_takeover = self._on_takeover
             guard.stuck_s = self.manager.stuck_s
-        self._kill_switch = KillSwitchWatch(self.manager, operator, app.config.data_dir)
+        self._kill_switch = KillSwitchWatch(self.manager, operator, app.config.data_dir, kill_asked)
         self.engine: Engine = app.make.engine(
             emit=self._on_signal,
             account=self.account_view,
@@ -188,8 +189,7 @@ class LiveSession:
                     tasks.create_task(self._keep_house(), name="housekeeping"),
                     tasks.create_task(self._kill_switch.run(), name="kill switch"),
                 ]
-                with self._kill_switch.on_signal():
-                    await self._until_ended(tasks)
+                await self._until_ended(tasks)
                 for task in running:
                     task.cancel()
         finally:
@@ -357,14 +357,19 @@ class LiveSession:
         for plan in self._plans:
             if plan.symbol not in known or plan.symbol not in brackets:
                 raise EngineError(f"{self._venue.name} does not trade {plan.symbol} any more")
+        scripts = {plan.symbol: plan.header.name for plan in self._plans}
+        for symbol in await self._held():
+            if symbol in known and symbol in brackets:
+                scripts.setdefault(symbol, NO_SCRIPT)
         return [
-            SymbolRules(
-                instrument=known[plan.symbol],
-                brackets=brackets[plan.symbol],
-                script=plan.header.name,
-            )
-            for plan in self._plans
+            SymbolRules(instrument=known[symbol], brackets=brackets[symbol], script=script)
+            for symbol, script in scripts.items()
         ]
+
+    async def _held(self) -> list[str]:
+        """Return the symbols with a position: one that is ours is seen after, whoever opened it."""
+        positions = await self._venue.client.positions()
+        return sorted(position.symbol for position in positions if position.qty)
 
     def _on_takeover(self) -> None:
         """Read everything again: the guard may have placed a stop, or closed a position."""

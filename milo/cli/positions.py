@@ -5,7 +5,7 @@ from __future__ import annotations
 from milo.cli.context import App
 from milo.cli.json_output import check_json_path, give_json, says_json_only
 from milo.cli.position_rows import PositionRow, position_lines, position_row, rows_json
-from milo.cli.recovery import last_run, replayed
+from milo.cli.recovery import last_run, newest_state
 from milo.cli.venue import OpenVenue, Purpose, open_venue
 from milo.errors import StoreError
 from milo.model import Direction, PositionReport
@@ -64,7 +64,7 @@ async def _holders(venue: OpenVenue) -> dict[str, tuple[Direction, str]]:
     if newest is None:
         return {}
     try:
-        book = (await replayed(venue.store, newest)).book
+        book = (await newest_state(venue.store, newest)).book
     except StoreError:  # recorded by another Milo: nobody is known then
         return {}
     return {symbol: (trade.direction, trade.script) for symbol, trade in book.open_trades()}

@@ -10,7 +10,7 @@ from milo.cli.context import Store
 from milo.commands import Trade
 from milo.errors import StoreError
 from milo.orders.book import Book
-from milo.orders.codec import COMMAND, decoded
+from milo.orders.codec import CHECKPOINT, COMMAND, decoded
 from milo.orders.recover import book_to_resume
 from milo.orders.replay import Replayed, replay
 from milo.store import journal
@@ -29,6 +29,13 @@ async def replayed(store: Store, run_id: str) -> Replayed:
     return await store.read_journal(lambda conn: replay(journal.iterate_plain(conn, run_id)))
 
 
+async def newest_state(store: Store, run_id: str) -> Replayed:
+    """Return where a run stood at its end, from its newest checkpoint on; StoreError as above."""
+    return await store.read_journal(
+        lambda conn: replay(journal.iterate_tail(conn, run_id, kind=CHECKPOINT))
+    )
+
+
 async def resume(
     store: Store, *, account: str, run_id: str, symbols: Collection[str]
 ) -> tuple[Book | None, str]:
@@ -41,11 +48,11 @@ async def resume(
     if before is None:
         return None, ""
     try:
-        found = await replayed(store, before)
+        found = await newest_state(store, before)
     except StoreError as error:
         return None, f"run {before} cannot be taken up ({error}); reading the account instead"
     book = book_to_resume(found.book, run_id=run_id, symbols=symbols)
-    line = f"taking up run {before}: {found.events:,} events"
+    line = f"taking up run {before}"
     open_trades = list(book.open_trades())
     if open_trades:
         line += ", open: " + ", ".join(

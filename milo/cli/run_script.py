@@ -16,6 +16,7 @@ from milo.cli.chart_source import SessionChart
 from milo.cli.context import App
 from milo.cli.guarding import guarding
 from milo.cli.journal import RunJournal
+from milo.cli.kill_switch import listen_for_kill
 from milo.cli.live import LiveSession, Plan
 from milo.cli.operator import Operator
 from milo.cli.recovery import closed_rows, resume
@@ -34,6 +35,7 @@ CHART_PORT = 8080
 async def run(app: App) -> int:
     """Run the scripts until the run ends; exit code 2 where a single evaluation failed."""
     _check_arguments(app)
+    kill_asked = listen_for_kill()
     started_s = monotonic_s()
     async with AsyncExitStack() as stack:
         plans = await _plans(app, stack)
@@ -49,11 +51,17 @@ async def run(app: App) -> int:
         for plan in plans:
             await venue.instrument(plan.symbol)
         await _may_go_live(app, venue, plans)
-        is_good = await _run_on(app, venue, plans, started_s)
+        is_good = await _run_on(app, venue, plans, started_s, kill_asked)
     return 0 if is_good else ScriptError.exit_code
 
 
-async def _run_on(app: App, venue: OpenVenue, plans: Sequence[Plan], started_s: float) -> bool:
+async def _run_on(
+    app: App,
+    venue: OpenVenue,
+    plans: Sequence[Plan],
+    started_s: float,
+    kill_asked: asyncio.Event,
+) -> bool:
     operator = Operator(app.console, venue.clock, shows_prints=_shows_prints(app, venue))
     operator.say(f"Milo {__version__} on {_where(venue)}")
     run_id = run_id_of(wall_ms())
@@ -80,6 +88,7 @@ async def _run_on(app: App, venue: OpenVenue, plans: Sequence[Plan], started_s: 
             operator=operator,
             resumed=resumed,
             guard=guard,
+            kill_asked=kill_asked,
         )
         content = await _run_session(app, session, journal, started_s)
     for line in closing_lines(content):

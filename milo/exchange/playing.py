@@ -37,10 +37,7 @@ class Player:
         moves = self.venue.play_next(time_ms)
         if self.venue.state.changes:
             self.save()
-        if self.on_notices is not None:
-            for move in moves:
-                if move.notices:
-                    self.on_notices(move.notices)
+            self._report([notice for move in moves for notice in move.notices])
         if time_ms >= self._forget_ms:  # what changed is stored by now
             self.venue.state.forget(time_ms)
             self._forget_ms = time_ms + DAY_MS
@@ -58,11 +55,14 @@ class Player:
         notices = self.venue.clearing.take_notices()
         if self.venue.state.changes:
             self.save()
-        if notices and self.on_notices is not None:
-            self.on_notices(notices)
+        self._report(notices)
         for group in self._hub.user_groups(frames_of(notices, self.venue.rules)):
             group.push()
         self.venue.follow_exposure()
+
+    def _report(self, notices: list[Notice]) -> None:
+        if notices and self.on_notices is not None:
+            self.on_notices(notices)
 
     def repeat(self) -> None:
         """Say again what quiet streams last said."""

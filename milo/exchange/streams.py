@@ -47,8 +47,6 @@ class Disturbance:
     def __init__(self) -> None:
         self.is_silent = False
         """The account's events are lost."""
-        self.is_market_silent = False
-        """The market's frames are lost, too."""
         self.is_doubled = False
         """The account's events are sent twice."""
         self.is_held = False
@@ -68,6 +66,8 @@ class StreamHub:
         self._by_symbol: dict[str, list[_Subscribed]] = {}
         self._has_labelled_stream = False
         self.disturbance = Disturbance()
+        self.is_market_silent = False
+        """True while the market's frames are lost: by a fault."""
         self.connections: dict[Connection, None] = {}
         self.labelled: list[Connection] = []
 
@@ -160,7 +160,7 @@ class StreamHub:
         groups: dict[Connection, Group] = {}
         for subscribed in self._by_symbol.get(symbol, ()):
             self._collect(groups, subscribed, time_ms, now_s)
-        if self.disturbance.is_market_silent:
+        if self.is_market_silent:
             return []
         if len(groups) < 2:
             return list(groups.values())
@@ -172,7 +172,7 @@ class StreamHub:
         for subscribed in self._streams.values():
             if now_s - subscribed.sent_s >= subscribed.repeat_s:
                 self._collect(groups, subscribed, time_ms, now_s)
-        return [] if self.disturbance.is_market_silent else list(groups.values())
+        return [] if self.is_market_silent else list(groups.values())
 
     def _collect(
         self, groups: dict[Connection, Group], subscribed: _Subscribed, time_ms: int, now_s: float

@@ -277,7 +277,7 @@ class Troubles:
         faults, venue = self._faults, self._venue
         streams = self._hub.disturbance
         streams.is_silent = bool(faults.named("ws_silence"))
-        streams.is_market_silent = any(fault.market for fault in faults.named("ws_silence"))
+        self._hub.is_market_silent = any(fault.market for fault in faults.named("ws_silence"))
         streams.is_doubled = bool(faults.named("ws_duplicate"))
         streams.refuses = bool(faults.named("ws_drop"))
         was_held, streams.is_held = streams.is_held, bool(faults.named("ws_reorder"))

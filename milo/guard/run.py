@@ -54,13 +54,14 @@ TICK_S = 0.05
 STALL_S = 0.3
 """A tick that comes so late means that this process itself stood still."""
 HELLO_TIMEOUT_S = 2.0
-ORDER_TIMEOUT_S = 2.0
+ORDER_TIMEOUT_S = 2.4
 READ_TIMEOUT_S = 0.9
 READ_EVERY_S = 0.2
 CALM_READ_EVERY_S = 1.0
 CALM_AFTER_S = 3.0
 """So long after the takeover readings become rare: the rate limit is the engine's too."""
-CLOCK_EVERY_S = 30 * 60.0
+CLOCK_EVERY_S = 10.0
+"""Asked for the time so often, the connection stays open: a takeover waits for no handshake."""
 CLOCK_RETRY_S = 5.0
 CLOCK_TIMEOUT_S = 2.0
 BANNED = 418

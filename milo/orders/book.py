@@ -195,6 +195,8 @@ class SymbolBook:
     """The highest seen."""
     fill_ms: int = 0
     """Time of the newest execution seen."""
+    read_ms: int = 0
+    """Until then the venue's list of executions has been read, and nothing was missing in it."""
     funding_seen: tuple[SeenFunding, ...] = ()
     """The newest funding payments, so that each is booked once."""
     stray_funding: tuple[tuple[int, Decimal], ...] = ()

@@ -18,8 +18,10 @@ EVENT = "event"
 COMMAND = "command"
 BOOK = "start.Book"
 CONFIG = "start.CoreConfig"
+CHECKPOINT = "checkpoint.Book"
 """Kinds of journal entries: `event.<class>` and `command.<class>`; a run starts with its
-configuration and the book that it went on from."""
+configuration and the book that it went on from, and writes its book down now and then, so that the
+next one need not go through all of it."""
 
 # Mappings keep their order, which is part of the book: orders stand in it as they were sent.
 _ENCODER = msgspec.json.Encoder(decimal_format="string")
@@ -27,6 +29,7 @@ _DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
     **{f"{EVENT}.{kind.__name__}": msgspec.json.Decoder(kind) for kind in get_args(CoreEvent)},
     **{f"{COMMAND}.{kind.__name__}": msgspec.json.Decoder(kind) for kind in get_args(Command)},
     BOOK: msgspec.json.Decoder(Book),
+    CHECKPOINT: msgspec.json.Decoder(Book),
     CONFIG: msgspec.json.Decoder(CoreConfig),
 }
 

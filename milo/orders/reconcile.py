@@ -22,7 +22,7 @@ from decimal import Decimal
 
 from milo.commands import NoteKind
 from milo.events import USER_ROUTE, StreamReset
-from milo.inbox import AccountRead, SymbolReady
+from milo.inbox import NO_SCRIPT, AccountRead, SymbolReady
 from milo.model import (
     Direction,
     ExitReason,
@@ -63,6 +63,8 @@ def on_symbol_ready(turn: Turn, ready: SymbolReady) -> None:
     leverage, is_isolated = ready.config.leverage, ready.config.is_isolated
     if known is None:
         known = SymbolBook(ready=ready, leverage=leverage, is_isolated=is_isolated)
+    elif ready.script == NO_SCRIPT:
+        ready = dataclasses.replace(ready, script=known.ready.script)
     turn.change(known, ready=ready, leverage=leverage, is_isolated=is_isolated)
 
 
@@ -96,6 +98,7 @@ def on_account_read(turn: Turn, read: AccountRead) -> None:
             is_overtaken=is_overtaken,
             is_after_gap=is_after_gap,
             recent=[order for order in read.recent if order.symbol == symbol],
+            began_ms=read.began_ms,
         )
         _take_symbol(turn, symbol, snapshot)
     _note_elsewhere(turn, read.positions)
@@ -113,6 +116,7 @@ class _Snapshot:
     is_after_gap: bool
     recent: Sequence[OrderReport]
     """Its newest regular orders, where the position was not known when it was read."""
+    began_ms: int
 
 
 def _is_overtaken(book: Book) -> bool:
@@ -152,6 +156,8 @@ def _take_symbol(turn: Turn, symbol: str, snapshot: _Snapshot) -> None:
         on_report(turn, order)
     state = turn.of(symbol)
     if not snapshot.is_overtaken:
+        # Its executions were read just before, where any were wanted.
+        state = turn.change(state, read_ms=max(state.read_ms, snapshot.began_ms))
         state = turn.change(state, venue_qty=ZERO if position is None else position.qty)
     is_unexplained = state.trade is None and position is not None
     _ask_about_open_orders(turn, state, with_absent=snapshot.is_after_gap or is_unexplained)

@@ -13,7 +13,16 @@ from milo.commands import Command, RecordTrade, Trade
 from milo.errors import StoreError
 from milo.inbox import CoreEvent
 from milo.orders.book import Book, CoreConfig
-from milo.orders.codec import BOOK, COMMAND, CONFIG, EVENT, command_kind, decoded, encoded
+from milo.orders.codec import (
+    BOOK,
+    CHECKPOINT,
+    COMMAND,
+    CONFIG,
+    EVENT,
+    command_kind,
+    decoded,
+    encoded,
+)
 from milo.orders.step import step
 
 Entry = tuple[int, int, str, str]
@@ -59,6 +68,13 @@ def replay(entries: Iterable[Entry]) -> Replayed:
     differences: list[Difference] = []
     rows: list[Trade] = []
     for (seq, time_ms, kind, body), recorded in _turns(rest):
+        if kind == CHECKPOINT:
+            if decoded(kind, body) != book:
+                differing += 1
+                differences.append(
+                    Difference(seq=seq, event_kind=kind, recorded=(body,), given=(encoded(book),))
+                )
+            continue
         event: CoreEvent = decoded(kind, body)
         book, given = step(book, event, time_ms, config)
         events += 1
@@ -83,9 +99,10 @@ def replay(entries: Iterable[Entry]) -> Replayed:
 
 def _start_of(entries: Iterator[Entry]) -> tuple[Book, CoreConfig, Iterator[Entry]]:
     first, second = next(entries, None), next(entries, None)
-    if first is None or second is None or (first[2], second[2]) != (CONFIG, BOOK):
+    is_start = first is not None and second is not None and first[2] == CONFIG
+    if first is None or second is None or not is_start or second[2] not in (BOOK, CHECKPOINT):
         raise StoreError("the run was recorded by an earlier Milo, or ended before it began")
-    return decoded(BOOK, second[3]), decoded(CONFIG, first[3]), entries
+    return decoded(second[2], second[3]), decoded(CONFIG, first[3]), entries
 
 
 def _turns(entries: Iterator[Entry]) -> Iterator[tuple[Entry, tuple[str, ...]]]:
@@ -96,7 +113,7 @@ def _turns(entries: Iterator[Entry]) -> Iterator[tuple[Entry, tuple[str, ...]]]:
         if entry[2].startswith(f"{COMMAND}."):
             commands.append(f"{entry[2]} {entry[3]}")
             continue
-        if not entry[2].startswith(f"{EVENT}."):
+        if entry[2] != CHECKPOINT and not entry[2].startswith(f"{EVENT}."):
             raise StoreError(f"entry {entry[0]} of the run is neither event nor command")
         if event is not None:
             yield event, tuple(commands)

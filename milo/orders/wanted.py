@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from milo.orders.book import Book, SymbolBook
 from milo.orders.fills import FUNDING_KEPT
 
-FILLS_OVERLAP_MS = 60_000
-"""Fills are read from so long before the newest one that is known; the core drops what it has."""
+FILLS_OVERLAP_MS = 120_000
+"""Fills are read from so long before what is known to be whole; the core drops what it has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ def wanted_records(book: Book) -> Mapping[str, Wanted]:
     """
     return {
         symbol: Wanted(
-            fills_ms=max(0, state.fill_ms - FILLS_OVERLAP_MS) or None,
+            fills_ms=max(0, max(state.fill_ms, state.read_ms) - FILLS_OVERLAP_MS) or None,
             funding_ms=_funding_from(state) if book.is_account_stale else None,
         )
         for symbol, state in book.symbols.items()

@@ -112,6 +112,24 @@ def iterate_plain(conn: sqlite3.Connection, run_id: str) -> Iterator[tuple[int, 
         yield entry.seq, entry.time_ms, entry.kind, entry.body
 
 
+def iterate_tail(
+    conn: sqlite3.Connection, run_id: str, *, kind: str
+) -> Iterator[tuple[int, int, str, str]]:
+    """Yield a run's first entry, its newest of `kind`, and what follows that; else all of it."""
+    (newest,) = conn.execute(
+        "SELECT max(seq) FROM entries WHERE run_id = ? AND kind = ?", (run_id, kind)
+    ).fetchone()
+    entries = iterate_plain(conn, run_id)
+    first = next(entries, None)
+    if first is None:
+        return
+    yield first
+    if newest is not None:
+        rest = iterate_run(conn, run_id, after_seq=newest - 1)
+        entries = ((entry.seq, entry.time_ms, entry.kind, entry.body) for entry in rest)
+    yield from entries
+
+
 def iterate_kinds(
     conn: sqlite3.Connection, run_id: str, kinds: Sequence[str]
 ) -> Iterator[JournalEntry]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from milo.errors import StoreError
-from milo.orders.codec import BOOK, decoded, encoded
+from milo.orders.codec import BOOK, CHECKPOINT, decoded, encoded
 from milo.orders.ledger import open_rows
 from milo.orders.replay import replay
 from tests.core.test_any_order_of_events import Storm
@@ -54,6 +54,26 @@ def test_a_book_is_written_and_read_without_loss() -> None:
             list(s.orders) for s in storm.desk.book.symbols.values()
         ]
         assert open_rows(again) == open_rows(storm.desk.book)
+
+
+def test_from_a_checkpoint_on_the_end_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    with recording(monkeypatch) as entries:
+        storm = Storm(4)
+        storm.blow(200)
+    newest = max(index for index, entry in enumerate(entries) if entry[2] == CHECKPOINT)
+    assert newest > 100
+
+    found = replay(iter([entries[0], *entries[newest:]]))
+
+    assert found.differing == 0
+    assert found.book == storm.desk.book
+
+
+def test_a_checkpoint_that_is_not_the_book_of_then_is_told(record: list[Entry]) -> None:
+    other = record[1][3]
+    record.append((999, record[-1][1], CHECKPOINT, other))
+
+    assert replay(iter(record)).differing == 1
 
 
 def test_a_command_that_was_another_is_told(record: list[Entry]) -> None:

@@ -110,3 +110,17 @@ def test_an_end_once_noted_stays(conn: sqlite3.Connection) -> None:
 
     with pytest.raises(sqlite3.IntegrityError, match="append-only"):
         conn.execute("UPDATE runs SET ended_ms = 10")
+
+
+def test_the_tail_of_a_run_is_its_first_entry_and_what_follows_the_newest_of_a_kind(
+    conn: sqlite3.Connection,
+) -> None:
+    kinds = ["config", "book", "event", "book", "event", "event"]
+    rows = [JournalEntry(n, 1_000, kind, "{}") for n, kind in enumerate(kinds, start=1)]
+    journal.append(conn, "r1", rows)
+
+    assert [seq for seq, *_ in journal.iterate_tail(conn, "r1", kind="book")] == [1, 4, 5, 6]
+    assert [seq for seq, *_ in journal.iterate_tail(conn, "r1", kind="no such")] == list(
+        range(1, 7)
+    )
+    assert list(journal.iterate_tail(conn, "no such run", kind="book")) == []
