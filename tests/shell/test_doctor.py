@@ -204,6 +204,7 @@ class Patient:
                 title="the venue",
                 folder=self.folder,
                 dialect=dialect,
+                rest_url=self.server.url,
                 ws_url="",
                 clock=clock,
                 client=client,
