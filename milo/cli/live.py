@@ -51,6 +51,8 @@ SETTLE_S = 0.3
 """Without stepping: this long nothing must happen before a run counts as settled."""
 SETTLE_LIMIT_S = 10.0
 SILENCE_S = 30.0
+EXCHANGE_GONE_S = 10.0
+"""An embedded exchange that has not answered for so long has ended."""
 DAY_S = 24 * 3600.0
 
 
@@ -240,12 +242,24 @@ class LiveSession:
             await stepping
 
     async def _watch_exchange(self) -> None:
-        """End the run when a replayed market has no more candles."""
+        """End the run when a replayed market has no more candles, or the exchange is gone.
+
+        One that is started again after a crash is missing for a moment only.
+        """
         exchange = self._venue.exchange
         assert exchange is not None
+        missing_since_s: float | None = None
         while True:
             await asyncio.sleep(1.0)
-            status = await exchange.status()
+            try:
+                status = await exchange.status()
+            except EngineError as error:
+                missing_since_s = missing_since_s or monotonic_s()
+                if monotonic_s() - missing_since_s >= EXCHANGE_GONE_S:
+                    raise
+                log.warning("exchange_missing error=%s", error)
+                continue
+            missing_since_s = None
             if status["finished"]:
                 self._operator.say("the market's data is used up")
                 self.end()

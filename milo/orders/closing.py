@@ -13,7 +13,7 @@ from milo.orders.book import OwnOrder, SymbolBook
 from milo.orders.fills import settle_part
 from milo.orders.ids import Leg
 from milo.orders.machine import OrderState
-from milo.orders.protect import ensure_protection
+from milo.orders.protect import UNKNOWN_CLOSE_S, ensure_protection
 from milo.orders.turn import Turn
 
 RETRY_S = 0.25
@@ -21,8 +21,6 @@ RETRY_LIMIT_S = 1.0
 CLOSE_TRIES = 6
 """So many orders are sent to close a position whose stop stands; without limit where none does, or
 once the kill switch was thrown."""
-UNKNOWN_CLOSE_S = 0.4
-"""Wall seconds that a closing order of unknown outcome is waited for, where no stop stands."""
 
 CLOSING = frozenset({Leg.CLOSE, Leg.REVERSE})
 
@@ -102,7 +100,8 @@ def _is_alone(state: SymbolBook, own: OwnOrder) -> bool:
     if trade is None or trade.closing_id != own.order.client_id:
         return False
     stop = state.orders.get(trade.stop_id or "")
-    return stop is None or not stop.state.is_standing
+    # One that has triggered is a market order by now: it may have ended with a part of it open.
+    return stop is None or stop.state is not OrderState.OPEN
 
 
 def _drop_queued(turn: Turn, state: SymbolBook) -> SymbolBook:

@@ -48,6 +48,8 @@ STOP_TRIES = 8
 """Stops sent for a position whose earlier ones were lost on the way."""
 LOST_STOP_S = 0.15
 """Wall seconds after which a stop whose answer was lost is sent again, where that is safe."""
+UNKNOWN_CLOSE_S = 0.4
+"""Wall seconds that a closing order of unknown outcome is waited for, where no stop stands."""
 TRIGGER_DEADLINE_S = 2.0
 """Wall seconds that a stop may stay triggered without its order filling."""
 
@@ -185,8 +187,16 @@ def on_bracket_ended(turn: Turn, symbol: str, own_id: str) -> None:
         turn.change_trade(state, target_id=None)
         turn.read_account("the target is gone")
         return
-    start_stop_watch(turn, turn.change_trade(state, is_stop_confirmed=False))
+    state = start_stop_watch(turn, turn.change_trade(state, is_stop_confirmed=False))
+    mind_close(turn, state)
     turn.read_account("the stop is gone")
+
+
+def mind_close(turn: Turn, state: SymbolBook) -> None:
+    """Look again at a closing order of unknown outcome, which may now be all that protects."""
+    closing_id = trade_of(state).closing_id
+    if closing_id is not None and state.orders[closing_id].state is OrderState.UNKNOWN:
+        turn.watch_order(state, closing_id, UNKNOWN_CLOSE_S)
 
 
 def _is_bridged(state: SymbolBook) -> bool:
@@ -211,9 +221,11 @@ def watch_trigger(turn: Turn, state: SymbolBook, own_id: str) -> None:
 def on_stop_order_overdue(turn: Turn, state: SymbolBook, own_id: str) -> None:
     """Act on a stop that has been triggered for long, or whose answer was lost."""
     trade, own = state.trade, state.orders[own_id]
-    if trade is None or trade.stop_id != own_id or trade.is_closing:
+    if trade is None or trade.stop_id != own_id:
         return
-    if own.state is OrderState.TRIGGERED:
+    if trade.is_closing:
+        mind_close(turn, state)
+    elif own.state is OrderState.TRIGGERED:
         text = f"the stop triggered and did not fill within {TRIGGER_DEADLINE_S:g} s: closing"
         turn.note(NoteKind.PROBLEM, state, text)
         turn.close_at_market(state, ExitReason.STOP)
@@ -373,7 +385,8 @@ def on_bracket_absent(turn: Turn, state: SymbolBook, own_id: str) -> None:
         forget_bridge(turn, state)
     elif own_id == trade.stop_id:
         state = turn.change_trade(state, stop_id=None, is_stop_confirmed=False)
-        ensure_protection(turn, state)
+        mind_close(turn, state)
+        ensure_protection(turn, turn.of(state.ready.instrument.symbol))
     elif own_id == trade.target_id:
         state = turn.change_trade(state, target_id=None)
         ensure_target(turn, state)

@@ -12,7 +12,7 @@ from collections.abc import Collection
 from milo.orders.book import Book, OwnOrder, SymbolBook
 from milo.orders.ids import Leg
 from milo.orders.machine import OrderState
-from milo.orders.protect import LOST_STOP_S, start_stop_watch, watch_trigger
+from milo.orders.protect import LOST_STOP_S, mind_close, start_stop_watch, watch_trigger
 from milo.orders.reports import BRACKETS, look_up
 from milo.orders.suspect import protect_suspect
 from milo.orders.turn import Turn, trade_of
@@ -50,6 +50,8 @@ def on_resumed(turn: Turn) -> None:
             continue
         if not state.trade.is_stop_confirmed:
             state = start_stop_watch(turn, turn.change_trade(state, stop_watch=None))
+        mind_close(turn, state)
+        state = turn.of(symbol)
         stop_id = trade_of(state).stop_id
         if stop_id is not None and stop_id in state.orders:
             watch_trigger(turn, state, stop_id)

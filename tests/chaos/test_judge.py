@@ -463,3 +463,29 @@ def test_forced_executions_belong_into_the_journal_too(read_book: Book) -> None:
     found = compare_books(read_book.lines, journal(), result(), 9_000.0)
 
     assert [one.text for one in found] == ["execution 2 is not in the journal"]
+
+
+def test_what_was_executed_as_the_last_engine_left_is_not_missed(read_book: Book) -> None:
+    read_book.wallet(8_990, "9999")
+    read_book.trade(8_990, 2, 3, "milo-run00001-aaaaaaaaaa-s", side="SELL", fee="0.05")
+
+    assert compare_books(read_book.lines, journal(), result(), 9_000.0) == []
+
+
+def test_what_was_executed_a_second_before_the_end_is_missed(read_book: Book) -> None:
+    read_book.trade(7_990, 2, 3, "milo-run00001-aaaaaaaaaa-s", side="SELL", fee="0.05")
+
+    found = compare_books(read_book.lines, journal(), result(), 9_000.0)
+
+    assert "execution 2 is not in the journal" in [one.text for one in found]
+
+
+def test_an_execution_before_one_that_was_told_is_missed(read_book: Book) -> None:
+    read_book.trade(8_980, 2, 3, "milo-run00001-aaaaaaaaaa-s", side="SELL", qty="0.5", fee="0")
+    read_book.trade(8_990, 3, 3, "milo-run00001-aaaaaaaaaa-s", side="SELL", qty="0.5", fee="0")
+    last = {"trade_id": 3, "qty": "0.5", "price": "100", "realized": "0", "fee": "0"}
+    entries = [*journal(), Entry("run00001", "event.OrderEvent", {"fill": last})]
+
+    found = compare_books(read_book.lines, entries, result(), 9_000.0)
+
+    assert "execution 2 is not in the journal" in [one.text for one in found]

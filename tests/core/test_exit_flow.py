@@ -10,7 +10,7 @@ import pytest
 from milo.commands import Cancel, NoteKind, ReadAccount, WatchStop
 from milo.events import AlgoEvent, OrderEvent
 from milo.inbox import Absent, CoreEvent, Failed, Failure, FillFound
-from milo.model import ExitReason, OrderType, Side
+from milo.model import ExitReason, OrderStatus, OrderType, Side
 from milo.orders.ids import Leg, leg_of
 from tests.order_desk import BTC, SYMBOL, Desk, of_type, orders_in
 from tests.paper_venue import PaperVenue
@@ -328,6 +328,44 @@ def test_a_close_that_never_arrived_is_told_and_the_position_read() -> None:
 
     assert of_type(ReadAccount, commands)
     assert not desk.trade.is_closing
+
+
+def test_a_close_of_unknown_outcome_is_sent_again_once_the_stop_ends_half_way() -> None:
+    desk = open_desk()
+    closing = orders_in(desk.signal("close", candle=1))[0]
+    desk.due.clear()
+    desk.deliver(failed(closing.client_id, Failure.UNKNOWN))
+    desk.due.clear()
+    # The stop stands: nothing more is sent yet.
+    assert orders_in(desk.overdue(closing.client_id)) == []
+
+    desk.venue.parts, desk.venue.is_dry = [Decimal("0.03")], True
+    told = desk.deliver(*desk.venue.move_to(Decimal(48_990)))
+    assert desk.venue.qty > 0
+    assert closing.client_id in [watch.client_id for watch in of_type(WatchStop, told)]
+    desk.due.clear()
+    desk.overdue(closing.client_id)
+    desk.settle()
+
+    assert_flat(desk)
+
+
+def test_a_close_of_unknown_outcome_is_sent_again_where_the_stop_hangs_in_its_trigger() -> None:
+    desk = open_desk()
+    closing = orders_in(desk.signal("close", candle=1))[0]
+    desk.due.clear()
+    desk.deliver(failed(closing.client_id, Failure.UNKNOWN))
+    desk.due.clear()
+    triggered = next(
+        event
+        for event in desk.venue.move_to(Decimal(48_990))
+        if isinstance(event, AlgoEvent) and event.report.status is OrderStatus.TRIGGERED
+    )
+    desk.deliver(triggered)
+
+    sent = orders_in(desk.overdue(closing.client_id))
+
+    assert [leg_of(order.client_id) for order in sent] == [Leg.STOP]
 
 
 def test_a_close_that_expires_half_way_writes_its_row_and_frees_the_position() -> None:

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from milo.commands import LookUp, Place, WatchStop
+from milo.commands import Command, LookUp, Place, WatchStop
 from milo.model import OrderType
 from milo.orders.ids import Leg, leg_of
 from milo.orders.machine import OrderState
@@ -150,3 +150,28 @@ def test_brackets_that_went_with_their_position_are_not_asked_about() -> None:
 
     assert of_type(LookUp, desk.log[before:]) == []
     assert of_type(Place, desk.log[before:]) == []
+
+
+def test_a_close_that_never_arrived_does_not_leave_the_rest_of_a_stop_bare() -> None:
+    desk = Desk()
+    desk.enter(ENTRY)
+    closing = orders_in(desk.signal("close", candle=1))[0]
+    desk.venue.parts, desk.venue.is_dry = [Decimal("0.03")], True
+    desk.venue.move_to(Decimal(48_990))
+    assert desk.venue.qty > 0
+
+    read = desk.die_and_resume(NEXT)
+    desk.due = [command for command in desk.due if not _is_look_up(command, closing.client_id)]
+    desk.deliver(*read)
+    desk.settle()
+    watches = [watch.client_id for watch in of_type(WatchStop, desk.log)]
+    assert closing.client_id in watches
+    desk.overdue(closing.client_id)
+    desk.settle()
+
+    assert desk.venue.qty == 0
+    assert desk.profit() == desk.earned()
+
+
+def _is_look_up(command: Command, client_id: str) -> bool:
+    return isinstance(command, LookUp) and command.client_id == client_id

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from .commands import milo
 from .exchange_client import market_file
 from .exchange_process import DEADLINE_S, Process, running, start
 
@@ -183,3 +184,18 @@ def test_what_cannot_be_is_one_clear_line(tmp_path: Path, more: list[str], text:
     assert process.returncode in (1, 2)
     assert text in err.splitlines()[-1]
     assert "Traceback" not in err
+
+
+def test_a_run_outlives_a_restart_of_its_exchange(tmp_path: Path) -> None:
+    given = arguments(tmp_path, {"name": "restart", "at_ms": 3_000, "down_ms": 2_000})
+    script = tmp_path / "s.script"
+    script.write_text('timeframe = "1m"\ncoin = "BTCUSDT"\ncondition_true = False\n')
+    with running(tmp_path / "data" / "sim", *given, "--restart-on-fault", "--speed", "60"):
+        done = milo(
+            tmp_path, "--script", "s.script", "--loop", "--no-chart", "--seconds", "7",
+            "--history", "20",
+        )  # fmt: skip
+
+    assert done.code == 0, done.err
+    assert "connection lost" in done.err
+    assert "0 open" in done.out
