@@ -13,7 +13,7 @@ from milo.orders.book import OwnOrder, SymbolBook
 from milo.orders.fills import settle_part
 from milo.orders.ids import Leg
 from milo.orders.machine import OrderState
-from milo.orders.protect import UNKNOWN_CLOSE_S, ensure_protection
+from milo.orders.protect import ensure_protection
 from milo.orders.turn import Turn
 
 RETRY_S = 0.25
@@ -21,6 +21,8 @@ RETRY_LIMIT_S = 1.0
 CLOSE_TRIES = 6
 """So many orders are sent to close a position whose stop stands; without limit where none does, or
 once the kill switch was thrown."""
+UNKNOWN_CLOSE_S = 0.4
+"""Wall seconds that a closing order of unknown outcome is waited for, where no stop stands."""
 
 CLOSING = frozenset({Leg.CLOSE, Leg.REVERSE})
 

@@ -47,9 +47,8 @@ TARGET_TRIES = 3
 STOP_TRIES = 8
 """Stops sent for a position whose earlier ones were lost on the way."""
 LOST_STOP_S = 0.15
-"""Wall seconds after which a stop whose answer was lost is sent again, where that is safe."""
-UNKNOWN_CLOSE_S = 0.4
-"""Wall seconds that a closing order of unknown outcome is waited for, where no stop stands."""
+"""Wall seconds after which a stop whose answer was lost is sent again, where that is safe; and in
+which a closing order of unknown outcome may still tell of itself when the stop beside it ends."""
 TRIGGER_DEADLINE_S = 2.0
 """Wall seconds that a stop may stay triggered without its order filling."""
 
@@ -196,7 +195,7 @@ def mind_close(turn: Turn, state: SymbolBook) -> None:
     """Look again at a closing order of unknown outcome, which may now be all that protects."""
     closing_id = trade_of(state).closing_id
     if closing_id is not None and state.orders[closing_id].state is OrderState.UNKNOWN:
-        turn.watch_order(state, closing_id, UNKNOWN_CLOSE_S)
+        turn.watch_order(state, closing_id, LOST_STOP_S)
 
 
 def _is_bridged(state: SymbolBook) -> bool:

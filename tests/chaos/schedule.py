@@ -84,8 +84,8 @@ def plan_run(seed: int, number: int) -> RunPlan:
 
 # --- faults -----------------------------------------------------------------------------------
 
-LAST_LOST_ENTRY_MS = 4_500
-"""Later none is lost: what became of it would still be open at the end of the run."""
+LAST_LOST_MS = 4_500
+"""Later no entry or close is lost: what became of it would still be open at the end of the run."""
 _MAY_LOSE = frozenset({"request_lost", "unknown_503", "unknown_code"})
 _ORDERS = ("entry", "stop", "target", "close", "any")
 _REFUSALS = {
@@ -203,7 +203,7 @@ def _fault(rng: random.Random, number: int, name: str, at_ms: int) -> Fault:
     if for_ms:
         for_ms = min(for_ms, FAULTS_END_MS - at_ms)
     more = kind.more(rng)
-    if at_ms > LAST_LOST_ENTRY_MS and name in _MAY_LOSE and more["on"] in ("entry", "any"):
+    if at_ms > LAST_LOST_MS and name in _MAY_LOSE and more["on"] in ("entry", "close", "any"):
         more["on"] = "stop"
     return {"id": number, "name": name, "at_ms": at_ms, "for_ms": for_ms, **more}
 
