@@ -297,7 +297,8 @@ class GuardLink:
 
     async def _beat(self, talk: _Conversation) -> None:
         patient_until_s = 0.0
-        while True:
+        # `bye` hangs up while this is on its way to be cancelled.
+        while talk is self._talk:
             before_s = monotonic_s()
             if self.stuck_s() < PROOF_S:
                 self._send(Beat(n=self._next()))

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -275,6 +276,16 @@ async def test_a_guard_that_hangs_is_replaced_by_another(scene: Scene) -> None:
 
     with pytest.raises(ProcessLookupError):
         os.kill(first, 0)
+
+
+async def test_an_engine_that_stands_still_right_after_its_goodbye_ends_in_order(
+    scene: Scene,
+) -> None:
+    async with engine_on(scene.data_dir) as engine:
+        await engine.link.bye(ends_guard=True)
+        # The next beat is due in the very moment in which the connection's end is seen.
+        time.sleep(0.4)  # noqa: ASYNC251 - the whole process is to stand still
+        await asyncio.sleep(0.1)
 
 
 async def test_plans_outlive_the_guard_that_was_told_them(scene: Scene) -> None:
