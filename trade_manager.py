@@ -64,7 +64,7 @@ from milo.orders.book import Book, CoreConfig
 from milo.orders.codec import BOOK, CHECKPOINT, CONFIG, command_kind, encoded, event_kind
 from milo.orders.ledger import open_rows
 from milo.orders.step import step
-from milo.orders.wanted import Wanted, wanted_records
+from milo.orders.wanted import Wanted, has_news, is_funding_due, wanted_records
 from milo.orders.watch import plan_of_entry, plans_of
 from milo.ports import Guard, Journal, TradingClient
 
@@ -465,9 +465,10 @@ class TradeManager:
     async def _fetch_account(self) -> None:
         """Read the account; first the newest fills and payments, so that no trade is lost."""
         began_ms = self._clock.now_ms()
+        has_funding = is_funding_due(self._book, began_ms)
         found: list[CoreEvent] = []
         for symbol, wanted in wanted_records(self._book).items():
-            found += await self._records(symbol, wanted)
+            found += await self._records(symbol, wanted, has_funding=has_funding)
         # Orders before positions: a stop that is listed had a position then, and what is flat
         # afterwards is flat.
         orders = await self._open_orders()
@@ -482,15 +483,16 @@ class TradeManager:
                 orders=orders,
                 recent=recent,
                 began_ms=began_ms,
+                has_funding=has_funding,
             )
         )
 
-    async def _records(self, symbol: str, wanted: Wanted) -> list[CoreEvent]:
+    async def _records(self, symbol: str, wanted: Wanted, *, has_funding: bool) -> list[CoreEvent]:
         """Return the fills and payments of a symbol that may not have been seen."""
-        found: list[CoreEvent] = [
-            FillFound(fill=fill) for fill in await self._fills(symbol, wanted.fills_ms)
-        ]
-        if wanted.funding_ms is not None:
+        fills = await self._fills(symbol, wanted.fills_ms)
+        found: list[CoreEvent] = [FillFound(fill=fill) for fill in fills]
+        has_funding = has_funding or has_news(self._book.symbols[symbol], fills)
+        if has_funding and wanted.funding_ms is not None:
             paid = await self._client.funding_payments(symbol, start_ms=wanted.funding_ms)
             found += [
                 FundingFound(symbol=row.symbol, amount=row.amount, time_ms=row.time_ms)

@@ -86,6 +86,8 @@ class AccountRead:
     """The newest regular orders, open or not, of symbols with a position that nobody here knows."""
     began_ms: int = 0
     """When it was begun, by the venue's clock: executions until then were read; 0: unknown."""
+    has_funding: bool = False
+    """Payments until then were read too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

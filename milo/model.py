@@ -106,6 +106,8 @@ class ExitReason(StrEnum):
     LIQUIDATION = "liquidation"
     UNKNOWN = "unknown"
     """The venue has the position no more, and does not tell how it ended."""
+    FUNDING = "funding"
+    """Nothing was closed: a payment on a position that had ended already, told late."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ order; tests of other orders of events take them from `deliver` and `carry_out` 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from decimal import Decimal
 from typing import TypeVar
@@ -24,7 +25,7 @@ from milo.commands import (
     Verdict,
     WatchStop,
 )
-from milo.inbox import CoreEvent, FillFound, Resumed, Signal, StopOverdue, SymbolReady
+from milo.inbox import CoreEvent, FillFound, FundingFound, Resumed, Signal, StopOverdue, SymbolReady
 from milo.model import (
     CommissionRate,
     EntryIntent,
@@ -40,7 +41,7 @@ from milo.orders.codec import BOOK, decoded, encoded
 from milo.orders.ledger import open_rows
 from milo.orders.recover import book_to_resume
 from milo.orders.step import step
-from milo.orders.wanted import wanted_records
+from milo.orders.wanted import has_news, is_funding_due, wanted_records
 from milo.script.actions import parse_action
 from tests.paper_venue import PaperVenue
 
@@ -217,9 +218,20 @@ class Desk:
         """Read what the book wants of the venue's records, and then the account."""
         wanted = wanted_records(self.book).get(SYMBOL)
         fills = [] if wanted is None else self.venue.fills_since(wanted.fills_ms or 0)
-        state = self.state
+        state, now_ms = self.state, self.venue.now_ms
         is_known = state.trade is not None or state.is_entering
-        return [*_found(fills), self.venue.account_read(with_recent=not is_known)]
+        account = self.venue.account_read(with_recent=not is_known)
+        has_funding = is_funding_due(self.book, now_ms)
+        if has_funding:
+            account = dataclasses.replace(account, began_ms=now_ms, has_funding=True)
+        found: list[CoreEvent] = _found(fills)
+        if wanted is not None and (has_funding or has_news(state, fills)):
+            found += [
+                FundingFound(symbol=SYMBOL, amount=amount, time_ms=time_ms)
+                for time_ms, amount in self.venue.payments
+                if time_ms >= (wanted.funding_ms or 0)
+            ]
+        return [*sorted(found, key=_time_of), account]
 
     def die_and_resume(self, run_id: str) -> list[CoreEvent]:
         """Lose all but what the journal has, and start again; return what the start reads.
@@ -291,6 +303,10 @@ def of_type(kind: type[T], commands: Iterable[Command]) -> list[T]:
 def orders_in(commands: Iterable[Command]) -> list[NewOrder]:
     """Return the orders that commands send, in order."""
     return [command.order for command in commands if isinstance(command, Enter | Place)]
+
+
+def _time_of(event: CoreEvent) -> int:
+    return event.fill.time_ms if isinstance(event, FillFound) else event.time_ms  # type: ignore[union-attr]
 
 
 def _found(fills: Iterable[Fill]) -> list[CoreEvent]:

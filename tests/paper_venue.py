@@ -93,6 +93,8 @@ class PaperVenue:
     orders: dict[str, Resting] = field(default_factory=dict)
     fills: list[Fill] = field(default_factory=list)
     funding: Decimal = ZERO
+    payments: list[tuple[int, Decimal]] = field(default_factory=list)
+    """The statement: (time, amount) of every funding payment."""
     _last_id: int = 500
 
     # --- requests -----------------------------------------------------------------------------
@@ -192,6 +194,7 @@ class PaperVenue:
         self.wallet += amount
         self.isolated += amount
         self.funding += amount
+        self.payments.append((self.now_ms, amount))
         self.changed_ms = self.now_ms
         return [self._account_event("FUNDING_FEE", amount)]
 

@@ -134,7 +134,7 @@ class SessionChart:
             available_balance=None if account is None else account.available,
             unrealized=book.unrealized(session.engine.marks()),
             profit=sum((row.profit for row in rows), ZERO),
-            closed_trades=sum(row.exit_ms is not None for row in rows),
+            closed_trades=sum(row.exit_ms is not None and bool(row.qty) for row in rows),
             candles=session.slots[0].closed_seen,
             evaluations=sum(slot.evaluations for slot in session.slots),
             signals=sum(slot.signals for slot in session.slots),
@@ -156,7 +156,7 @@ def _script(slot: Slot) -> ChartScript:
 def _marks(rows: tuple[Trade, ...], symbol: str) -> tuple[TradeMark, ...]:
     marks: list[TradeMark] = []
     for row in rows:
-        if row.symbol != symbol:
+        if row.symbol != symbol or not row.qty:
             continue
         marks.append(
             TradeMark(

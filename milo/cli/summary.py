@@ -14,8 +14,12 @@ from milo import __version__
 from milo.cli.context import Manager, Slot
 from milo.commands import Trade
 from milo.errors import StoreError
+from milo.model import ExitReason
 from milo.money import ZERO, plain, shown, to_wallet
 from milo.store.files import write_atomically
+
+FUNDING = str(ExitReason.FUNDING)
+"""The reason of a row that closes nothing."""
 
 
 def summary(
@@ -87,7 +91,8 @@ def write_summary(path: Path, content: dict[str, Any]) -> None:
 def closing_lines(content: dict[str, Any]) -> list[str]:
     """Return the lines that end a run on the console."""
     rows = content["trades"]
-    closed = [row for row in rows if row["exit_time"] is not None]
+    opened = [row for row in rows if row["exit_time"] is None]
+    closed = [row for row in rows if row["exit_time"] is not None and row["reason"] != FUNDING]
     won = sum(Decimal(row["profit"]) > 0 for row in closed)
     start, final = Decimal(content["start_balance"]), Decimal(content["final_balance"])
     change = (final / start - 1) * 100 if start else ZERO
@@ -95,7 +100,7 @@ def closing_lines(content: dict[str, Any]) -> list[str]:
         f"{content['candles']:,} candles, {content['evaluations']:,} evaluations, "
         f"{content['signals']:,} signals, {content['script_errors']:,} script errors "
         f"in {content['seconds']:.1f} s",
-        f"{len(closed):,} closed trades ({won:,} won), {len(rows) - len(closed)} open; balance "
+        f"{len(closed):,} closed trades ({won:,} won), {len(opened)} open; balance "
         f"{shown(start)} -> {shown(final)} USDT ({change:+.2f} %)",
     ]
     earned = sum((Decimal(row["profit"]) for row in rows), ZERO) - Decimal(content["carried"])

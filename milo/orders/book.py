@@ -115,6 +115,17 @@ class SeenFunding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EndedTrade:
+    """A position that has ended: what a payment that is told late needs to know of it."""
+
+    script: str
+    direction: Direction
+    entry_ms: int
+    entry_price: Decimal
+    exit_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OpenTrade:
     """The position that a script holds on a symbol, from its first fill to its last."""
 
@@ -199,6 +210,8 @@ class SymbolBook:
     """Until then the venue's list of executions has been read, and nothing was missing in it."""
     funding_seen: tuple[SeenFunding, ...] = ()
     """The newest funding payments, so that each is booked once."""
+    ended: tuple[EndedTrade, ...] = ()
+    """The newest positions of ours that have ended, oldest first."""
     stray_funding: tuple[tuple[int, Decimal], ...] = ()
     """(time, amount) of funding that came while no position of ours was known."""
     waiting: tuple[Execution, ...] = ()
@@ -302,6 +315,8 @@ class Book:
     """Account events that came since it was asked for: it may be older than they are."""
     overtaken: int = 0
     """How many readings in a row such events have overtaken."""
+    funding_ms: int = 0
+    """Until then the venue's list of funding payments has been read."""
     halted: str | None = None
     """Why nothing is opened any more in this run: the kill switch; None while all is well."""
     day: int = 0

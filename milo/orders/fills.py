@@ -13,6 +13,7 @@ from milo.commands import NoteKind, RecordTrade, Trade
 from milo.model import Direction, EntryIntent, ExitReason, Fill
 from milo.money import ZERO, plain, to_wallet
 from milo.orders.book import (
+    EndedTrade,
     Entering,
     Execution,
     ExitPart,
@@ -30,6 +31,7 @@ from milo.orders.turn import Turn, find_order, trade_of
 UNCLAIMED_KEPT = 50
 FOREIGN_KEPT = 20
 FUNDING_KEPT = 10
+ENDED_KEPT = 50
 """So many of each are remembered of a symbol, the newest."""
 
 
@@ -308,12 +310,20 @@ def write_off(turn: Turn, symbol: str) -> None:
 
 def _end(turn: Turn, symbol: str, *, sweeps: bool = True) -> None:
     """Write every row that is still due and take the position out of the book."""
-    for part_key in trade_of(turn.of(symbol)).exits:
-        _record(turn, symbol, part_key)
     state = turn.of(symbol)
+    trade = trade_of(state)
+    ended = EndedTrade(
+        script=trade.script,
+        direction=trade.direction,
+        entry_ms=trade.entry_ms,
+        entry_price=trade.entry_price,
+        exit_ms=max(part.last_ms for part in trade.exits.values()),
+    )
+    for part_key in trade.exits:
+        _record(turn, symbol, part_key)
     if sweeps:
-        sweep_leftovers(turn, state)
-    turn.change(turn.of(symbol), trade=None)
+        sweep_leftovers(turn, turn.of(symbol))
+    turn.change(turn.of(symbol), trade=None, ended=(*state.ended[-ENDED_KEPT + 1 :], ended))
 
 
 def _record(turn: Turn, symbol: str, part_key: str) -> None:
@@ -393,16 +403,51 @@ def _has_reached(
 def on_funding(
     turn: Turn, symbol: str, change: Decimal, event_ms: int, *, is_statement: bool
 ) -> None:
-    """Book a funding payment on the symbol's open trade, once."""
+    """Book a funding payment on the trade that it was paid for, once."""
     state = turn.book.symbols.get(symbol)
     paid = SeenFunding(event_ms, change, is_statement)
     if state is None or not change or any(paid.is_same(seen) for seen in state.funding_seen):
         return
     state = turn.change(state, funding_seen=(*state.funding_seen[-FUNDING_KEPT:], paid))
-    if state.trade is not None:
-        turn.change_trade(state, funding=state.trade.funding + change)
+    trade = state.trade
+    is_earlier = trade is None or event_ms < trade.entry_ms
+    ended = _ended_at(state, event_ms) if is_earlier else None
+    if ended is not None:
+        _record_late(turn, state, ended, change)
+        return
+    if trade is not None and not (is_earlier and is_statement):
+        turn.change_trade(state, funding=trade.funding + change)
         return
     turn.change(state, stray_funding=(*state.stray_funding[-FUNDING_KEPT:], (event_ms, change)))
     if not state.is_entering:
         text = f"funding of {plain(change)} USDT belongs to no open trade of Milo's"
         turn.note(NoteKind.INFO, state, text)
+
+
+def _ended_at(state: SymbolBook, time_ms: int) -> EndedTrade | None:
+    """Return the ended position that was open at a time."""
+    for ended in reversed(state.ended):
+        if ended.entry_ms <= time_ms <= ended.exit_ms:
+            return ended
+    return None
+
+
+def _record_late(turn: Turn, state: SymbolBook, ended: EndedTrade, change: Decimal) -> None:
+    """Write a row of its own for a payment whose position has its row already."""
+    row = Trade(
+        symbol=state.ready.instrument.symbol,
+        script=ended.script,
+        direction=ended.direction,
+        qty=ZERO,
+        entry_ms=ended.entry_ms,
+        entry_price=ended.entry_price,
+        exit_ms=ended.exit_ms,
+        exit_price=None,
+        reason=ExitReason.FUNDING,
+        fees=ZERO,
+        funding=change,
+        profit=change,
+    )
+    turn.give(RecordTrade(trade=row))
+    text = f"funding of {plain(change)} USDT was paid on a position that has ended since"
+    turn.note(NoteKind.INFO, state, text)

@@ -85,6 +85,7 @@ def on_account_read(turn: Turn, read: AccountRead) -> None:
         is_reading=False,
         reread=None,
         overtaken=turn.book.overtaken + 1 if is_overtaken else 0,
+        funding_ms=read.began_ms if read.has_funding else turn.book.funding_ms,
     )
     if not is_overtaken:
         _take_balance(turn, read)

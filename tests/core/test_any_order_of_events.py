@@ -255,10 +255,6 @@ class Storm:
         self._give(event)
 
     def _lose(self) -> None:
-        event = self.stream[0]
-        if isinstance(event, AccountEvent) and event.reason == "FUNDING_FEE":
-            # Nothing but the statement could tell of it afterwards, and nobody reads that yet.
-            return
         self.trace.append(f"  lost {self.stream.pop(0)}")
         self.lost += 1
 
@@ -318,4 +314,4 @@ def test_storms_see_stops_targets_reversals_and_liquidations() -> None:
         storm.rest()
         reasons |= {row.reason for row in storm.desk.rows()}
 
-    assert reasons == set(ExitReason) - {ExitReason.UNKNOWN}
+    assert reasons == set(ExitReason) - {ExitReason.UNKNOWN, ExitReason.FUNDING}

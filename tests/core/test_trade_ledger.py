@@ -10,8 +10,8 @@ from decimal import Decimal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from milo.events import AccountEvent, OrderEvent
-from milo.inbox import Absent, CoreEvent, Failed, Failure
+from milo.events import AccountEvent, OrderEvent, StreamReset
+from milo.inbox import Absent, CoreEvent, Failed, Failure, ReconcileDue
 from milo.model import ExitReason, Fill, NewOrder, OrderReport, OrderStatus, OrderType, Side
 from milo.orders.ledger import open_rows
 from milo.orders.seen import KEPT, SeenTrades
@@ -275,6 +275,71 @@ def test_a_funding_payment_told_twice_is_booked_once() -> None:
 
     assert desk.trade.funding == desk.venue.funding
     assert desk.profit() == desk.earned()
+
+
+def test_funding_that_is_told_after_the_end_gets_a_row_of_its_own() -> None:
+    desk = Desk()
+    desk.enter(ENTRY)
+    desk.venue.fund(Decimal("0.0001"))
+    desk.signal("close", candle=1)
+    desk.settle()
+    assert desk.profit() != desk.earned()
+
+    desk.deliver(StreamReset(route="user", reason="was silent"))
+    desk.settle()
+
+    late = desk.rows()[-1]
+    assert (late.qty, late.reason) == (0, ExitReason.FUNDING)
+    assert late.funding == late.profit == desk.venue.funding
+    assert desk.profit() == desk.earned()
+
+
+def test_funding_of_an_ended_position_is_not_booked_on_the_next_one() -> None:
+    desk = Desk()
+    desk.enter(ENTRY)
+    desk.venue.fund(Decimal("0.0001"))
+    desk.signal("close", candle=1)
+    desk.settle()
+    desk.venue.now_ms += 1000
+    desk.enter(ENTRY, candle=2)
+
+    desk.deliver(StreamReset(route="user", reason="was silent"))
+    desk.settle()
+
+    assert desk.trade.funding == 0
+    assert [row.reason for row in desk.rows()] == [ExitReason.CLOSE, ExitReason.FUNDING]
+    assert desk.profit() == desk.earned()
+
+
+def test_an_end_that_a_reading_finds_has_the_funding_that_was_lost_with_it() -> None:
+    desk = Desk()
+    desk.enter(ENTRY)
+    desk.venue.fund(Decimal("0.0001"))
+    desk.venue.move_to(Decimal(48_990))
+
+    desk.deliver(ReconcileDue())
+    desk.settle()
+
+    assert [row.reason for row in desk.rows()] == [ExitReason.STOP]
+    assert desk.rows()[0].funding == desk.venue.funding
+    assert desk.profit() == desk.earned()
+
+
+def test_funding_is_read_from_time_to_time_though_nothing_seems_lost() -> None:
+    desk = Desk()
+    desk.deliver(StreamReset(route="user", reason="was silent"))
+    desk.settle()
+    desk.enter(ENTRY)
+    desk.venue.fund(Decimal("0.0001"))
+    desk.deliver(ReconcileDue())
+    desk.settle()
+    assert desk.trade.funding == 0
+    desk.venue.now_ms += 15 * 60_000
+
+    desk.deliver(ReconcileDue())
+    desk.settle()
+
+    assert desk.trade.funding == desk.venue.funding
 
 
 def test_an_entry_that_fills_against_a_later_position_closes_it_and_opens_the_rest() -> None:
