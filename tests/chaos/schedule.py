@@ -15,12 +15,12 @@ Fault = dict[str, Any]
 
 FAULTS_BEGIN_MS = 2_000
 """By then the engine has started and sends its first entries."""
-FAULTS_END_MS = 7_200
-RUN_MS = 9_800
+FAULTS_END_MS = 6_600
+RUN_MS = 9_000
 """When the engine is ended in order: what is before it since the last fault is quiet."""
 FEWEST_FAULTS, MOST_FAULTS = 7, 12
 FIRST_KILL_MS = 2_400
-LAST_KILL_MS = 7_400
+LAST_KILL_MS = 6_800
 
 STEPS = (
     "signal-journaled", "guard-told", "settings-made", "entry-before-send", "entry-sent",
@@ -84,7 +84,7 @@ def plan_run(seed: int, number: int) -> RunPlan:
 
 # --- faults -----------------------------------------------------------------------------------
 
-LAST_LOST_MS = 4_500
+LAST_LOST_MS = 4_000
 """Later no entry or close is lost: what became of it would still be open at the end of the run."""
 _MAY_LOSE = frozenset({"request_lost", "unknown_503", "unknown_code"})
 _ORDERS = ("entry", "stop", "target", "close", "any")
