@@ -43,6 +43,8 @@ OWN_END_RESTART_MS = 300
 """An engine that ended by itself (the exchange refused its start) is started again after this."""
 RESTART_MARGIN_MS = 1_200
 """No engine is started while the exchange is about to restart: it would start one of its own."""
+RETURN_MS = RESTART_MARGIN_MS + 2_000
+"""So long before that, an engine that dies is back in time."""
 STEP_TIME_MS = 3_000
 """An engine gets so long to come to the step at which it is to die."""
 INSTANT = "instant"
@@ -199,13 +201,15 @@ class Run:
 
     def _can_start(self) -> bool:
         """Whether the exchange answers and will go on to: else an engine would start its own."""
+        return not self._is_restart_near(RESTART_MARGIN_MS) and is_answering(self._venue)
+
+    def _is_restart_near(self, margin_ms: float) -> bool:
         now_ms = self._now_ms()
-        is_near = any(
-            fault["at_ms"] - RESTART_MARGIN_MS <= now_ms < fault["at_ms"] + fault["down_ms"]
+        return any(
+            fault["at_ms"] - margin_ms <= now_ms < fault["at_ms"] + fault["down_ms"]
             for fault in self._plan.faults
             if fault["name"] == "restart"
         )
-        return not is_near and is_answering(self._venue)
 
     def _engine_is_gone(self, code: int) -> None:
         self._engine = None
@@ -216,9 +220,7 @@ class Run:
             self._pending.remove(kill)
             step = told.read_text()
             self._note_kill(ENGINE, step)
-            if kill.who == BOTH:
-                time.sleep(kill.delay_ms / 1000)
-                self._kill_guard(step)
+            self._kill_guard_too(kill, step)
             self._due_ms = wall_ms() + kill.restart_ms
             return
         self._note_end(code, self._log())
@@ -314,16 +316,19 @@ class Run:
             return
         if self._engine is None:
             # Between two lives: nothing to kill, unless the guard is meant as well.
-            if kill.who == BOTH:
-                self._kill_guard(INSTANT)
+            self._kill_guard_too(kill, INSTANT)
             return
         self._engine.kill()
         self._engine = None
         self._note_kill(ENGINE, INSTANT)
-        if kill.who == BOTH:
-            time.sleep(kill.delay_ms / 1000)
-            self._kill_guard(INSTANT)
+        self._kill_guard_too(kill, INSTANT)
         self._due_ms = wall_ms() + kill.restart_ms
+
+    def _kill_guard_too(self, kill: Kill, step: str) -> None:
+        """Kill the guard where the plan means both, unless no engine could be back in time."""
+        if kill.who == BOTH and not self._is_restart_near(RETURN_MS):
+            time.sleep(kill.delay_ms / 1000)
+            self._kill_guard(step)
 
     def _kill_guard(self, step: str) -> None:
         address = read_json(self._venue / GUARD_FILE)
