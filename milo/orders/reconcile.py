@@ -107,6 +107,19 @@ def on_account_read(turn: Turn, read: AccountRead) -> None:
         turn.read_account(reread)
 
 
+def distrust_future(turn: Turn) -> None:
+    """Where the clock has gone back, take back until when records count as read.
+
+    It was wrong, and what happened meanwhile would lie before that time for long. Executions have
+    the venue's own times.
+    """
+    if turn.book.funding_ms > turn.now_ms:
+        turn.book = dataclasses.replace(turn.book, funding_ms=0)
+    for state in turn.book.symbols.values():
+        if state.read_ms > turn.now_ms:
+            turn.change(state, read_ms=0)
+
+
 @dataclass(frozen=True, slots=True)
 class _Snapshot:
     """What a reading of the account says of one symbol."""

@@ -35,7 +35,12 @@ from milo.orders.ids import Leg
 from milo.orders.limits import close_what_opens, note_day, note_transfer, on_kill_switch
 from milo.orders.machine import OrderState
 from milo.orders.protect import on_bracket_absent, on_bracket_failed, sweep_suspected_stops
-from milo.orders.reconcile import on_account_read, on_stream_reset, on_symbol_ready
+from milo.orders.reconcile import (
+    distrust_future,
+    on_account_read,
+    on_stream_reset,
+    on_symbol_ready,
+)
 from milo.orders.recover import on_resumed
 from milo.orders.reports import (
     BRACKETS,
@@ -61,6 +66,7 @@ def step(
     """Return the book after the event, and what is to be done about it, in order."""
     turn = Turn(book, config, now_ms)
     note_day(turn)
+    distrust_future(turn)
     _handle(turn, event)
     for symbol in turn.book.symbols:
         if turn.of(symbol).waiting:

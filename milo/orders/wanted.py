@@ -33,7 +33,7 @@ def wanted_records(book: Book) -> Mapping[str, Wanted]:
     """
     return {
         symbol: Wanted(
-            fills_ms=max(0, max(state.fill_ms, state.read_ms) - FILLS_OVERLAP_MS) or None,
+            fills_ms=max(0, _fills_from(state) - FILLS_OVERLAP_MS) or None,
             funding_ms=_funding_from(book, state),
         )
         for symbol, state in book.symbols.items()
@@ -49,6 +49,13 @@ def is_funding_due(book: Book, now_ms: int) -> bool:
 def has_news(state: SymbolBook, fills: Iterable[Fill]) -> bool:
     """Whether there are executions that the stream has not told: it may lack payments as well."""
     return any(fill.trade_id not in state.seen for fill in fills)
+
+
+def _fills_from(state: SymbolBook) -> int:
+    if state.trade is not None and state.flat_reads:
+        # The venue has no such position: the record that tells of its end was overlooked.
+        return state.trade.entry_ms
+    return max(state.fill_ms, state.read_ms)
 
 
 def _is_something_open(state: SymbolBook) -> bool:

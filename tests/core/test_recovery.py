@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from decimal import Decimal
 
 import pytest
 
 from milo.commands import Command, LookUp, Place, WatchStop
-from milo.model import OrderType
+from milo.inbox import ReconcileDue
+from milo.model import ExitReason, OrderType, Side
 from milo.orders.ids import Leg, leg_of
 from milo.orders.machine import OrderState
 from milo.orders.recover import book_to_resume
@@ -170,6 +172,38 @@ def test_a_close_that_never_arrived_does_not_leave_the_rest_of_a_stop_bare() -> 
     desk.settle()
 
     assert desk.venue.qty == 0
+    assert desk.profit() == desk.earned()
+
+
+def test_what_happened_while_the_clock_was_wrong_is_not_overlooked() -> None:
+    desk = Desk()
+    desk.enter(ENTRY)
+    ahead_ms = desk.venue.now_ms + 500_000
+    read = dataclasses.replace(desk.venue.account_read(), began_ms=ahead_ms, has_funding=True)
+    desk.deliver(read)
+    desk.venue.fund(Decimal("0.0001"))
+    desk.venue.now_ms += 200_000
+    desk.venue.trade_by_hand(Side.SELL, desk.trade.qty)
+
+    resume(desk)
+
+    assert desk.state.trade is None
+    assert [row.reason for row in desk.rows()] == [ExitReason.CLOSE]
+    assert desk.profit() == desk.earned()
+
+
+def test_an_end_that_lies_before_what_was_read_is_looked_for_from_the_entry_on() -> None:
+    desk = Desk()
+    desk.enter(ENTRY)
+    desk.venue.move_to(Decimal(48_990), later_ms=1_000)
+    desk.venue.now_ms += 900_000
+    # As if a reading that should have told of it had not.
+    desk.deliver(dataclasses.replace(desk.venue.account_read(), began_ms=desk.venue.now_ms))
+
+    desk.deliver(ReconcileDue())
+    desk.settle()
+
+    assert [row.reason for row in desk.rows()] == [ExitReason.STOP]
     assert desk.profit() == desk.earned()
 
 
