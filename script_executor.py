@@ -8,7 +8,6 @@ here. Whatever goes wrong with a worker, it is killed first and asked nothing af
 from __future__ import annotations
 
 import asyncio
-import functools
 import hashlib
 import logging
 from collections.abc import Mapping
@@ -19,16 +18,22 @@ from typing import Final
 from milo.candles import Candles
 from milo.clock import iso_minute, monotonic_s
 from milo.errors import ConfigError, InvariantBroken, ScriptError
-from milo.intervals import INTERVALS
-from milo.model import Candle, Plot, ScriptHeader, ScriptInput, ScriptResult
-from milo.script.actions import parse_action
+from milo.model import Candle, ScriptHeader, ScriptResult
+from milo.script.answers import (
+    Forged,
+    checked_action,
+    checked_header,
+    checked_marks,
+    checked_plots,
+)
 from milo.script.faults import fault_text, last_mention
 from milo.script.inputs import input_values
-from milo.script.limits import MAX_LABEL, MAX_MARK, MAX_MESSAGE, MAX_TEXT_BYTES, ScriptLimits
+from milo.script.limits import MAX_MESSAGE, MAX_TEXT_BYTES, ScriptLimits
 from milo.script.protocol import (
     Fault,
     Loaded,
     LoadOptions,
+    Ready,
     Result,
     candle_frames,
     evaluate_frame,
@@ -41,6 +46,7 @@ from milo.script.protocol import (
 from milo.script.request import AccountView, EvaluationRequest, PositionView
 from milo.script.text import clean, clean_line, shown_source
 from milo.script.worker.process import Budget, WorkerFailure, WorkerProcess
+from milo.script.worker.spares import Spares
 
 __all__ = [
     "AccountView",
@@ -76,10 +82,20 @@ class ScriptExecutor:
         *,
         inputs: Mapping[str, float] | None = None,
         limits: ScriptLimits | None = None,
+        spares: Spares | None = None,
     ) -> None:
+        """Take the script's file, the inputs that the user set, and the reserve of workers.
+
+        Without `spares`, or where their memory limit is another one, there is no reserve.
+        """
         self._path = path
         self._inputs = dict(inputs or {})
         self._limits = limits or ScriptLimits()
+        if spares is None or spares.memory_mb != self._limits.memory_mb:
+            spares = Spares(limits=self._limits, most=0)
+        self._spares = spares
+        self._has_joined = False
+        self._header: ScriptHeader | None = None
         self._raw = b""
         self._lines: list[str] = []
         self._worker: _Prepared | None = None
@@ -100,11 +116,15 @@ class ScriptExecutor:
         self._raw = _read(self._path)
         text = self._raw.decode("utf-8-sig", "replace").replace("\r\n", "\n")
         self._lines = [shown_source(line) for line in text.split("\n")]
+        if not self._has_joined:
+            self._has_joined = True
+            self._spares.join()
         try:
             self._worker = await self._prepare()
         except WorkerFailure as failure:
             raise await self._broken(failure, "") from None
-        return self._worker.header
+        self._header = self._worker.header
+        return self._header
 
     async def evaluate(self, request: EvaluationRequest) -> ScriptResult:
         """Run the script on the newest candle and return its checked answer.
@@ -143,29 +163,29 @@ class ScriptExecutor:
                 self._worker = preparing.result()
                 self._kill("closed")
         await self._reap()
+        if self._has_joined:
+            self._has_joined = False
+            await self._spares.leave()
 
     # -- the worker --------------------------------------------------------------------------
 
     async def _prepare(self) -> _Prepared:
-        """Start a worker and load the script and the last known candles into it."""
-        limits = self._limits
+        """Take a worker and load the script and the last known candles into it."""
+        process = await self._spares.take()
         try:
-            process = WorkerProcess(memory_mb=limits.memory_mb)
-        except OSError as error:
-            raise WorkerFailure(f"the script's process cannot start: {error}") from error
-        try:
-            start = Budget(cpu_ms=None, wall_s=limits.start_wall_s)
-            reply, _ = await process.ask(0, b"", start)
-            if isinstance(reply, Fault):
-                raise WorkerFailure(clean_line(reply.message, MAX_MESSAGE))
             header = await self._load(process)
+            if self._header not in (None, header):
+                raise WorkerFailure("the same text says other things now (security event)")
             process.send(inputs_frame(self._checked_inputs(header)))
             worker = _Prepared(process, header)
             if self._candles is not None:
                 # Taken in before the next evaluation, so that its time is not charged for it.
+                wait = Budget(cpu_ms=None, wall_s=self._limits.start_wall_s)
                 number = self._next_number()
                 frames = _candle_frames(worker, self._candles) + ping_frame(number)
-                await process.ask(number, frames, start)
+                reply, _ = await process.ask(number, frames, wait)
+                if not isinstance(reply, Ready):
+                    raise WorkerFailure("the worker sent what is no answer (security event)")
         except BaseException:
             process.kill("not prepared")
             self._dying.append(process)
@@ -189,7 +209,14 @@ class ScriptExecutor:
             raise await self._faulted(reply, cpu_ms)
         if not isinstance(reply, Loaded):
             raise WorkerFailure("the worker sent what is no answer (security event)")
-        return self._header(reply)
+        try:
+            return checked_header(
+                reply,
+                name=self._path.stem,
+                text_sha256=hashlib.sha256(self._raw).hexdigest(),
+            )
+        except Forged as error:
+            raise WorkerFailure(f"the worker claims {error} (security event)") from None
 
     def _checked_inputs(self, header: ScriptHeader) -> dict[str, float]:
         try:
@@ -221,6 +248,9 @@ class ScriptExecutor:
     ) -> tuple[Result | Fault, float]:
         is_first = self._evaluations == 0
         self._evaluations += 1
+        if not is_first:
+            # Not while a script runs once, which needs no reserve.
+            self._spares.fill()
         budget, soft_ms = self._budget(
             self._limits.first_cpu_ms if is_first else self._limits.cpu_ms
         )
@@ -278,33 +308,12 @@ class ScriptExecutor:
 
     # -- answers -----------------------------------------------------------------------------
 
-    def _header(self, loaded: Loaded) -> ScriptHeader:
-        inputs = tuple(
-            ScriptInput(name=item.name, default=item.default, low=item.low, high=item.high)
-            for item in loaded.inputs
-        )
-        words = [*loaded.indicators, *(item.name for item in inputs)]
-        if loaded.coin is not None:
-            words.append(loaded.coin)
-        is_known = loaded.timeframe is None or loaded.timeframe in INTERVALS
-        if not is_known or any(clean_line(word, MAX_LABEL) != word for word in words):
-            raise WorkerFailure("the worker sent what is no answer (security event)")
-        return ScriptHeader(
-            name=self._path.stem,
-            timeframe=loaded.timeframe,
-            coin=loaded.coin,
-            indicators=loaded.indicators,
-            inputs=inputs,
-            text_sha256=hashlib.sha256(self._raw).hexdigest(),
-            warnings=tuple(clean_line(text, MAX_MESSAGE) for text in loaded.warnings),
-        )
-
     def _result(self, result: Result, cpu_ms: float, request: EvaluationRequest) -> ScriptResult:
         name = "action_if_true" if result.condition else "action_if_false"
         action = result.if_true if result.condition else result.if_false
         prints, dropped = self._prints(result.printed, result.dropped_bytes)
         try:
-            action = _checked_action(action)
+            action = checked_action(action)
         except ValueError as error:
             raise self._error(
                 f"{name}: {error}",
@@ -320,15 +329,8 @@ class ScriptExecutor:
             action=action,
             prints=prints,
             warnings=tuple(warnings),
-            plots=tuple(
-                Plot(
-                    name=clean_line(plot.name, MAX_LABEL),
-                    pane=clean_line(plot.pane, MAX_LABEL),
-                    value=plot.value,
-                )
-                for plot in result.plots
-            ),
-            marks=tuple(clean_line(mark, MAX_MARK) for mark in result.marks),
+            plots=checked_plots(result),
+            marks=checked_marks(result),
             cpu_ms=cpu_ms,
         )
 
@@ -371,7 +373,13 @@ class ScriptExecutor:
 
     async def _broken(self, failure: WorkerFailure, candle: str) -> ScriptError:
         told = await self._reap()
-        return self._error(f"{told or failure.text}. {_NO_ORDER}", candle, breach=True)
+        # What was wrong with an answer may be told in the answer's own words.
+        message = clean_line(told or failure.text, MAX_MESSAGE)
+        line = failure.line
+        if line is not None and not 1 <= line <= len(self._lines):
+            line = None
+        place = (line, None, None)
+        return self._error(f"{message}. {_NO_ORDER}", candle, place, breach=True)
 
     def _error(
         self,
@@ -417,13 +425,6 @@ class _OutputMeter:
             self._used, self._since_s = 0, now
         self._used += len(text.encode("utf-8", "replace"))
         return text if self._used <= self._limit else None
-
-
-@functools.lru_cache(maxsize=256)
-def _checked_action(text: str) -> str:
-    """Return an action that the grammar allows, fit to be shown; ValueError for any other."""
-    parse_action(text)
-    return clean_line(text, MAX_MESSAGE)
 
 
 def _newest_of(request: EvaluationRequest) -> str:

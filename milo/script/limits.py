@@ -29,6 +29,7 @@ MAX_ACTION: Final = 200
 MAX_MESSAGE: Final = 500
 MAX_WARNINGS: Final = 20
 MAX_INPUTS: Final = 64
+LARGEST_INPUT: Final = 1e15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

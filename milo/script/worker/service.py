@@ -6,6 +6,7 @@ wrong with a request ends it too: the engine starts another.
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import os
 import signal
@@ -60,6 +61,9 @@ def serve(fd_in: int, fd_out: int, memory_mb: int) -> None:
     for name in (*_COMPILED_CODE_IMPORTS, "unicodedata", "encodings.idna"):
         __import__(name)
     worker = Worker(fd_out)
+    # When a budget is spent in the midst of one long operation, where no Python code gets to run,
+    # the engine asks for the line by this signal, and kills.
+    faulthandler.register(signal.SIGUSR1, file=fd_out, all_threads=False)
     confine.confine(memory_mb)
     # What lives now lives as long as the process: no need to look at it again and again.
     gc.collect()
