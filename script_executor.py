@@ -8,9 +8,10 @@ here. Whatever goes wrong with a worker, it is killed first and asked nothing af
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -61,6 +62,8 @@ _log = logging.getLogger(__name__)
 
 _DAY_S: Final = 24 * 3600.0
 _NO_ORDER: Final = "No order was sent."
+_SPINNING_S: Final = 0.25
+"""An evaluation that takes longer may well end with a killed worker."""
 
 
 @dataclass(slots=True)
@@ -248,9 +251,6 @@ class ScriptExecutor:
     ) -> tuple[Result | Fault, float]:
         is_first = self._evaluations == 0
         self._evaluations += 1
-        if not is_first:
-            # Not while a script runs once, which needs no reserve.
-            self._spares.fill()
         budget, soft_ms = self._budget(
             self._limits.first_cpu_ms if is_first else self._limits.cpu_ms
         )
@@ -271,11 +271,28 @@ class ScriptExecutor:
             request.account.available_balance,
             request.account.positions,
         )
-        reply, cpu_ms = await worker.process.ask(number, frames, budget)
+        with self._reserve(is_first):
+            reply, cpu_ms = await worker.process.ask(number, frames, budget)
         if not isinstance(reply, Result | Fault):
             worker.process.kill("the worker sent what is no answer (security event)")
             raise worker.process.failure or WorkerFailure("")
         return reply, cpu_ms
+
+    @contextlib.contextmanager
+    def _reserve(self, is_first: bool) -> Iterator[None]:
+        """Have spare workers made ready while a script runs that may need one.
+
+        One that runs once does not, unless it spins.
+        """
+        if not is_first:
+            self._spares.fill()
+            yield
+            return
+        filling = asyncio.get_running_loop().call_later(_SPINNING_S, self._spares.fill)
+        try:
+            yield
+        finally:
+            filling.cancel()
 
     def _replace(self) -> None:
         """Kill the worker, at once, and begin to prepare another."""

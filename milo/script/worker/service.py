@@ -83,6 +83,10 @@ class _Timer:
 
     def __init__(self) -> None:
         self.limit_s = 0.0
+        self.file_name = ""
+        """The script's, in tracebacks."""
+        self.line: int | None = None
+        """Where the script was when its time was spent."""
         self._is_armed = False
         self._is_spent = False
         signal.signal(signal.SIGPROF, self._on_signal)
@@ -90,6 +94,7 @@ class _Timer:
     def arm(self) -> None:
         self._is_armed = True
         self._is_spent = False
+        self.line = None
         signal.setitimer(signal.ITIMER_PROF, self.limit_s)
 
     def disarm(self) -> bool:
@@ -103,6 +108,9 @@ class _Timer:
         if self._is_armed:
             self._is_armed = False
             self._is_spent = True
+            while frame is not None and frame.f_code.co_filename != self.file_name:
+                frame = frame.f_back
+            self.line = None if frame is None else frame.f_lineno
             raise TimeBudget
 
 
@@ -168,6 +176,7 @@ class Worker:
         finally:
             self._timer.disarm()
         self._runner = runner
+        self._timer.file_name = f"<{options.name}>"
         inputs = [
             WireInput(name=item.name, default=item.default, low=item.low, high=item.high)
             for item in script.header.inputs
@@ -192,11 +201,14 @@ class Worker:
         try:
             outcome = runner.evaluate(self._history.base(forming), known, (balance, positions))
         except BudgetFault as fault:
+            if fault.line is None:
+                # Where an error was swallowed, its place is lost with it.
+                fault.line = self._timer.line
             return _fault(request, fault.kind, fault, self._printed(runner))
         except ScriptFault as fault:
             return _fault(request, "script", fault, self._printed(runner))
         except TimeBudget:
-            return Fault(request=request, kind="time", message="")
+            return Fault(request=request, kind="time", message="", line=self._timer.line)
         except MemoryError:
             return Fault(request=request, kind="memory", message="")
         session = runner.session
