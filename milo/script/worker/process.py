@@ -330,7 +330,8 @@ def _spawn(memory_mb: int) -> tuple[subprocess.Popen[bytes], int, int]:
 
 def _told_by(code: int) -> str:
     """Say how a worker ended, where that tells more than that we killed it."""
-    if code in (0, -signal.SIGKILL):
+    # SIGUSR1 ends a worker that does not know it yet, or not any more; then its budget was spent.
+    if code in (0, -signal.SIGKILL, -signal.SIGUSR1):
         return ""
     if code == -signal.SIGXCPU:
         return "used up its processor time"
