@@ -309,7 +309,12 @@ class ScriptEngine:
 
     def _halt(self, slot: Slot, why: str) -> None:
         slot.is_halted = True
-        self._say(slot, f"halted after {why}; its protective orders stay", True)
+        self._say(
+            slot,
+            f"halted after {why}: it is not run again before Milo is started anew; "
+            "its protective orders stay",
+            True,
+        )
 
 
 _intent_of = functools.lru_cache(maxsize=256)(parse_action)
