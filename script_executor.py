@@ -170,6 +170,11 @@ class ScriptExecutor:
             self._has_joined = False
             await self._spares.leave()
 
+    @property
+    def pid(self) -> int | None:
+        """The process in which the script is now; None while another is made ready."""
+        return None if self._worker is None else self._worker.process.pid
+
     # -- the worker --------------------------------------------------------------------------
 
     async def _prepare(self) -> _Prepared:
