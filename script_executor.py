@@ -29,7 +29,7 @@ from milo.script.answers import (
 )
 from milo.script.faults import fault_text, last_mention
 from milo.script.inputs import input_values
-from milo.script.limits import MAX_MESSAGE, MAX_TEXT_BYTES, ScriptLimits
+from milo.script.limits import MAX_MESSAGE, MAX_PRINT_LINES, MAX_TEXT_BYTES, ScriptLimits
 from milo.script.protocol import (
     Fault,
     Loaded,
@@ -359,10 +359,12 @@ class ScriptExecutor:
     def _prints(self, printed: str, dropped: int) -> tuple[tuple[str, ...], int]:
         if not printed:
             return (), dropped
-        kept = self._output.take(clean(printed))
+        kept = self._output.take(printed)
         if kept is None:
             return (), dropped + len(printed.encode("utf-8", "replace"))
-        return tuple(kept.removesuffix("\n").split("\n")), dropped
+        lines = clean(kept).removesuffix("\n").split("\n")
+        dropped += sum(len(line.encode("utf-8", "replace")) + 1 for line in lines[MAX_PRINT_LINES:])
+        return tuple(lines[:MAX_PRINT_LINES]), dropped
 
     async def _faulted(self, fault: Fault, cpu_ms: float, candle: str | None = None) -> ScriptError:
         """Return the error of an answer that is a fault; budgets cost the worker its life.
@@ -401,7 +403,8 @@ class ScriptExecutor:
         if line is not None and not 1 <= line <= len(self._lines):
             line = None
         place = (line, None, None)
-        return self._error(f"{message}. {_NO_ORDER}", candle, place, breach=True)
+        text = f"{message}. {_NO_ORDER}"
+        return self._error(text, candle, place, breach=failure.is_breach)
 
     def _error(
         self,

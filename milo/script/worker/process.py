@@ -50,7 +50,8 @@ class WorkerFailure(Exception):
     """The worker overran a budget, broke the protocol or died; it has been killed.
 
     `text` is the reason for a person. `is_silent_end`: it ended while nobody asked it anything.
-    `line`: the script's line at which it says it was; None where it did not.
+    `line`: the script's line at which it says it was; None where it did not. `is_breach` is False
+    where no script can be blamed, as none was in it yet.
     """
 
     def __init__(self, text: str, *, is_silent_end: bool = False, line: int | None = None) -> None:
@@ -58,6 +59,7 @@ class WorkerFailure(Exception):
         self.text = text
         self.is_silent_end = is_silent_end
         self.line = line
+        self.is_breach = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

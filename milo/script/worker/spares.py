@@ -99,6 +99,13 @@ class Spares:
 
     async def start(self) -> WorkerProcess:
         """Start a worker and wait until it is ready; raises WorkerFailure where it cannot."""
+        try:
+            return await self._start()
+        except WorkerFailure as failure:
+            failure.is_breach = False
+            raise
+
+    async def _start(self) -> WorkerProcess:
         async with self._places:
             try:
                 process = WorkerProcess(memory_mb=self._memory_mb)
