@@ -46,7 +46,12 @@ from milo.script.protocol import (
 )
 from milo.script.request import AccountView, EvaluationRequest, PositionView
 from milo.script.text import clean, clean_line, shown_source
-from milo.script.worker.process import Budget, WorkerFailure, WorkerProcess
+from milo.script.worker.process import (
+    SECURITY_EVENT,
+    Budget,
+    WorkerFailure,
+    WorkerProcess,
+)
 from milo.script.worker.spares import Spares
 
 __all__ = [
@@ -62,8 +67,11 @@ _log = logging.getLogger(__name__)
 
 _DAY_S: Final = 24 * 3600.0
 _NO_ORDER: Final = "No order was sent."
+_NO_ANSWER: Final = f"the worker sent what is no answer {SECURITY_EVENT}"
 _SPINNING_S: Final = 0.25
 """An evaluation that takes longer may well end with a killed worker."""
+_CALM_S: Final = 0.02
+"""A spare worker is started this long after a candle: what it decided goes out first."""
 
 
 @dataclass(slots=True)
@@ -183,7 +191,7 @@ class ScriptExecutor:
         try:
             header = await self._load(process)
             if self._header not in (None, header):
-                raise WorkerFailure("the same text says other things now (security event)")
+                raise WorkerFailure(f"the same text says other things now {SECURITY_EVENT}")
             process.send(inputs_frame(self._checked_inputs(header)))
             worker = _Prepared(process, header)
             if self._candles is not None:
@@ -193,7 +201,7 @@ class ScriptExecutor:
                 frames = _candle_frames(worker, self._candles) + ping_frame(number)
                 reply, _ = await process.ask(number, frames, wait)
                 if not isinstance(reply, Ready):
-                    raise WorkerFailure("the worker sent what is no answer (security event)")
+                    raise WorkerFailure(_NO_ANSWER)
         except BaseException:
             process.kill("not prepared")
             self._dying.append(process)
@@ -216,7 +224,7 @@ class ScriptExecutor:
                 _log.warning("script_veto script=%s reason=%r", self._path.name, reply.message)
             raise await self._faulted(reply, cpu_ms)
         if not isinstance(reply, Loaded):
-            raise WorkerFailure("the worker sent what is no answer (security event)")
+            raise WorkerFailure(_NO_ANSWER)
         try:
             return checked_header(
                 reply,
@@ -224,7 +232,7 @@ class ScriptExecutor:
                 text_sha256=hashlib.sha256(self._raw).hexdigest(),
             )
         except Forged as error:
-            raise WorkerFailure(f"the worker claims {error} (security event)") from None
+            raise WorkerFailure(f"the worker claims {error} {SECURITY_EVENT}") from None
 
     def _checked_inputs(self, header: ScriptHeader) -> dict[str, float]:
         try:
@@ -279,7 +287,7 @@ class ScriptExecutor:
         with self._reserve(is_first):
             reply, cpu_ms = await worker.process.ask(number, frames, budget)
         if not isinstance(reply, Result | Fault):
-            worker.process.kill("the worker sent what is no answer (security event)")
+            worker.process.kill(_NO_ANSWER)
             raise worker.process.failure or WorkerFailure("")
         return reply, cpu_ms
 
@@ -290,7 +298,7 @@ class ScriptExecutor:
         One that runs once does not, unless it spins.
         """
         if not is_first:
-            self._spares.fill()
+            self._spares.fill(after_s=_CALM_S)
             yield
             return
         filling = asyncio.get_running_loop().call_later(_SPINNING_S, self._spares.fill)
@@ -404,7 +412,8 @@ class ScriptExecutor:
             line = None
         place = (line, None, None)
         text = f"{message}. {_NO_ORDER}"
-        return self._error(text, candle, place, breach=failure.is_breach)
+        is_security = SECURITY_EVENT in message
+        return self._error(text, candle, place, breach=failure.is_breach, security=is_security)
 
     def _error(
         self,
@@ -413,6 +422,7 @@ class ScriptExecutor:
         place: tuple[int | None, int | None, int | None] = (None, None, None),
         *,
         breach: bool = False,
+        security: bool = False,
         prints: tuple[str, ...] = (),
     ) -> ScriptError:
         line, column, end_column = place
@@ -431,6 +441,7 @@ class ScriptExecutor:
             line=line,
             column=column,
             breach=breach,
+            security=security,
             prints=prints,
         )
 

@@ -16,11 +16,13 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from milo.activity import Activity
 from milo.clock import monotonic_s
 from milo.errors import ScriptError
-from milo.model import ScriptResult
+from milo.inbox import Signal
+from milo.model import Candle, ScriptResult
 from milo.script.worker import process
-from script_engine import _intent_of
+from script_engine import ScriptEngine, Slot, _intent_of
 from script_executor import AccountView, EvaluationRequest, ScriptExecutor, ScriptLimits
 from tests.script_runs import walk
 
@@ -264,6 +266,7 @@ async def test_forged_answer_kills_the_worker_and_sends_no_order(fake: Fake, act
     error = await fails(lambda: executor.evaluate(request()))
 
     assert error.breach
+    assert error.security
     assert "security event" in str(error)
     assert "No order was sent." in str(error)
     assert_gone(pid)
@@ -424,3 +427,37 @@ async def test_replacement_that_says_other_things_of_the_same_text_is_refused(
 
     assert header.coin == "BTCUSDT"
     assert "says other things now (security event)" in str(error)
+
+
+async def test_script_behind_a_forged_answer_is_halted_at_once(fake: Fake) -> None:
+    executor = fake(asked='write(frame("R", dict(RESULT, condition=1, if_true="close")))')
+    header = await executor.start()
+    said: list[str] = []
+    signals: list[Signal] = []
+
+    async def keep(symbol: str, interval: str, candle: Candle) -> None: ...
+
+    async def refill(symbol: str, interval: str, from_ms: int) -> list[Candle]:
+        return []
+
+    def say(slot: Slot, line: str, is_problem: bool) -> None:
+        said.append(line)
+
+    engine = ScriptEngine(
+        emit=signals.append,
+        account=lambda: AccountView(available_balance=1.0),
+        store=keep,
+        refill=refill,
+        say=say,
+        activity=Activity(),
+        is_live_loop=False,
+    )
+    slot = engine.add(
+        header=header, symbol="BTCUSDT", timeframe="1h", runner=executor, candles=CANDLES
+    )
+
+    result = await engine.evaluate_newest(slot)
+
+    assert (result, signals) == (None, [])
+    assert slot.is_halted
+    assert said[-1].startswith("halted after a security event: it is not run again before")

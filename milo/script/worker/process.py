@@ -43,6 +43,9 @@ _LAST_WORDS_BYTES: Final = 16 * 1024
 # A script's frame in what faulthandler writes; `<frozen ...>` is the interpreter's own.
 _SCRIPT_FRAME: Final = re.compile(rb'File "<(?!frozen )[^\n]*>", line ([0-9]{1,7}) in')
 
+SECURITY_EVENT: Final = "(security event)"
+"""Stands in the reason where a worker did what no script of the language can make it do."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -219,7 +222,7 @@ class WorkerProcess:
             if not self._pending and not self._reader.is_empty:
                 raise FrameError("more than was asked for")
         except FrameError as error:
-            self.kill(f"the worker sent what is no answer (security event): {error}")
+            self.kill(f"the worker sent what is no answer {SECURITY_EVENT}: {error}")
 
     def _answer(self, reply: Reply) -> None:
         if not self._pending or self._pending[0].number != reply.request:
@@ -338,7 +341,7 @@ def _told_by(code: int) -> str:
     if code == -signal.SIGXCPU:
         return "used up its processor time"
     if code == -signal.SIGSYS:
-        return "tried a forbidden system call (security event)"
+        return f"tried a forbidden system call {SECURITY_EVENT}"
     if code < 0:
         return f"crashed (signal {-code})"
     return f"ended by itself (exit code {code})"

@@ -16,7 +16,7 @@ from typing import Final
 from milo.script.limits import MAX_MESSAGE, ScriptLimits
 from milo.script.protocol import Fault, Ready
 from milo.script.text import clean_line
-from milo.script.worker.process import Budget, WorkerFailure, WorkerProcess
+from milo.script.worker.process import SECURITY_EVENT, Budget, WorkerFailure, WorkerProcess
 
 _log = logging.getLogger(__name__)
 
@@ -37,6 +37,7 @@ class Spares:
         self._most = most
         self._users = 0
         self._spares: deque[asyncio.Task[WorkerProcess]] = deque()
+        self._filling: asyncio.TimerHandle | None = None
         self._places = asyncio.Semaphore(os.cpu_count() or 1)
 
     @property
@@ -58,6 +59,9 @@ class Spares:
         self._users -= 1
         if self._users > 0:
             return
+        if self._filling is not None:
+            self._filling.cancel()
+            self._filling = None
         spares, self._spares = self._spares, deque()
         for task in spares:
             task.cancel()
@@ -69,8 +73,17 @@ class Spares:
                 process.kill("closed")
                 await process.reap()
 
-    def fill(self) -> None:
-        """Begin to start what is missing in the reserve; returns at once."""
+    def fill(self, *, after_s: float = 0.0) -> None:
+        """Begin to start what is missing in the reserve, after a while; returns at once."""
+        if self._filling is not None or len(self._spares) >= min(self._most, self._users):
+            return
+        if after_s > 0:
+            self._filling = asyncio.get_running_loop().call_later(after_s, self._fill)
+        else:
+            self._fill()
+
+    def _fill(self) -> None:
+        self._filling = None
         while len(self._spares) < min(self._most, self._users):
             task = asyncio.get_running_loop().create_task(self.start(), name="spare script worker")
             task.add_done_callback(_note_failure)
@@ -116,7 +129,7 @@ class Spares:
                 if isinstance(reply, Fault):
                     raise WorkerFailure(clean_line(reply.message, MAX_MESSAGE))
                 if not isinstance(reply, Ready):
-                    raise WorkerFailure("the worker sent what is no answer (security event)")
+                    raise WorkerFailure(f"the worker sent what is no answer {SECURITY_EVENT}")
             except BaseException:
                 process.kill("not started")
                 await process.reap()
