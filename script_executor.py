@@ -131,7 +131,9 @@ class ScriptExecutor:
             self._has_joined = True
             self._spares.join()
         try:
-            self._worker = await self._prepare()
+            # A task, so that `close` ends it also where nobody waits for the start any more.
+            self._preparing = asyncio.get_running_loop().create_task(self._prepare())
+            self._worker = await self._prepared(self._preparing)
         except WorkerFailure as failure:
             raise await self._broken(failure, "") from None
         self._header = self._worker.header
@@ -254,10 +256,14 @@ class ScriptExecutor:
             if self._preparing is None:
                 self._replace()
             assert self._preparing is not None
-            await asyncio.wait({self._preparing})
-            preparing, self._preparing = self._preparing, None
-            worker = self._worker = preparing.result()
+            worker = self._worker = await self._prepared(self._preparing)
         return worker
+
+    async def _prepared(self, preparing: asyncio.Task[_Prepared]) -> _Prepared:
+        await asyncio.wait({preparing})
+        if self._preparing is preparing:
+            self._preparing = None
+        return preparing.result()
 
     async def _ask(
         self, worker: _Prepared, request: EvaluationRequest

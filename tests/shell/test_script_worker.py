@@ -544,6 +544,26 @@ async def test_close_leaves_no_process_and_may_be_called_twice(make: Make) -> No
         os.kill(pid, 0)
 
 
+def child_processes() -> list[int]:
+    text = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
+    return [int(pid) for pid in text.split()]
+
+
+@pytest.mark.parametrize("wait_s", [0.0, 0.02, 0.2])
+async def test_close_while_it_starts_leaves_no_process(make: Make, wait_s: float) -> None:
+    executor = make(GOOD)
+    starting = asyncio.create_task(executor.start())
+    await asyncio.sleep(wait_s)
+    children = child_processes()
+
+    await executor.close()
+    await asyncio.wait({starting})
+
+    for pid in children:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
 @pytest.mark.parametrize("is_ready", [False, True])
 async def test_close_while_a_replacement_starts_leaves_no_process(
     make: Make, is_ready: bool
