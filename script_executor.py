@@ -70,6 +70,7 @@ _NO_ORDER: Final = "No order was sent."
 _NO_ANSWER: Final = f"the worker sent what is no answer {SECURITY_EVENT}"
 _SPINNING_S: Final = 0.25
 """An evaluation that takes longer may well end with a killed worker."""
+_MOST_LOST: Final = 3
 _CALM_S: Final = 0.02
 """A spare worker is started this long after a candle: what it decided goes out first."""
 
@@ -113,6 +114,7 @@ class ScriptExecutor:
         self._preparing: asyncio.Task[_Prepared] | None = None
         self._dying: list[WorkerProcess] = []
         self._candles: Candles | None = None
+        self._lost_s: list[float] = []
         self._requests = 0
         self._evaluations = 0
         self._is_busy = False
@@ -248,7 +250,7 @@ class ScriptExecutor:
         if worker is not None and worker.process.failure is not None:
             failure = worker.process.failure
             self._replace()
-            if not failure.is_silent_end:
+            if not failure.is_silent_end or self._is_lost_often():
                 raise failure
             _log.warning("script_worker_lost script=%s", self._path.name)
             worker = None
@@ -258,6 +260,15 @@ class ScriptExecutor:
             assert self._preparing is not None
             worker = self._worker = await self._prepared(self._preparing)
         return worker
+
+    def _is_lost_often(self) -> bool:
+        """Note that a worker ended while nobody asked it; who does so again and again is to blame.
+
+        Now and then the kernel or a person may have killed it.
+        """
+        now_s = monotonic_s()
+        self._lost_s = [lost_s for lost_s in self._lost_s if now_s - lost_s < _DAY_S] + [now_s]
+        return len(self._lost_s) > _MOST_LOST
 
     async def _prepared(self, preparing: asyncio.Task[_Prepared]) -> _Prepared:
         await asyncio.wait({preparing})

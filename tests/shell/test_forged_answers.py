@@ -66,6 +66,8 @@ def wait_for(kind):
         payload = exactly(length)
         if found == ord(kind):
             return struct.unpack_from("<I", payload)[0]
+        if found == ord("P"):
+            write(frame("Y", {{"request": struct.unpack("<I", payload)[0]}}))
 
 READY, LOADED, RESULT = (json.loads(text) for text in {fields!r})
 {start}
@@ -292,6 +294,21 @@ async def test_second_answer_that_comes_later_is_no_answer_to_the_next_question(
     assert first.action == "close"
     assert error.breach
     assert "nobody asked for" in str(error)
+
+
+async def test_worker_that_ends_after_each_answer_is_not_replaced_for_ever(fake: Fake) -> None:
+    executor = fake(asked='write(frame("R", RESULT))\nos._exit(0)')
+    await executor.start()
+    for _ in range(4):
+        await executor.evaluate(request())
+        worker = executor._worker
+        assert worker is not None
+        while worker.process.failure is None:  # noqa: ASYNC110 - until the loop has seen its end
+            await asyncio.sleep(0.005)
+
+    error = await fails(lambda: executor.evaluate(request()))
+
+    assert error.breach
 
 
 async def test_answer_that_comes_in_drops_ends_with_the_time_for_it(fake: Fake) -> None:

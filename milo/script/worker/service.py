@@ -56,6 +56,7 @@ _COMPILED_CODE_IMPORTS: Final = ("_strptime", "time")
 def serve(fd_in: int, fd_out: int, memory_mb: int) -> None:
     """Answer requests until the pipe closes."""
     confine.die_with_parent()
+    confine.go_first()
     warnings.simplefilter("ignore")
     np.seterr(all="ignore")
     for name in (*_COMPILED_CODE_IMPORTS, "unicodedata", "encodings.idna"):
