@@ -6,7 +6,6 @@ privileges and dies with the engine. Later layers (seccomp, Landlock) belong her
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import resource
@@ -24,20 +23,6 @@ def die_with_parent() -> None:
     """Ask the kernel to kill this process when the engine ends, even while a script spins."""
     if sys.platform == "linux":
         _prctl(_PR_SET_PDEATHSIG, _SIGKILL)
-
-
-def go_first() -> None:
-    """Let the kernel end this process before the engine where the machine's memory runs out.
-
-    Many scripts can use up together what each of them may use. Where the kernel has no such file,
-    or a container keeps it from us, nothing is lost but the order.
-    """
-    if sys.platform == "linux":
-        with (
-            contextlib.suppress(OSError),
-            open("/proc/self/oom_score_adj", "w", encoding="ascii") as score,
-        ):
-            score.write("1000")
 
 
 def confine(memory_mb: int) -> None:

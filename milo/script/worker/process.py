@@ -28,6 +28,7 @@ from milo.script.protocol import (
     MAX_REPLY_BYTES,
     FrameError,
     FrameReader,
+    Ready,
     Reply,
     parse_reply,
 )
@@ -112,6 +113,8 @@ class WorkerProcess:
         self._cpu_ceiling_s = 0.0
         self._ending: _Ending | None = None
         self.failure: WorkerFailure | None = None
+        self.ready: Ready | None = None
+        """What it said when it stood; None before."""
         self._loop.add_reader(self._from_worker, self._on_readable)
 
     @property
@@ -324,6 +327,7 @@ def _spawn(memory_mb: int) -> tuple[subprocess.Popen[bytes], int, int]:
     finally:
         os.close(request_end)
         os.close(reply_end)
+    _let_it_go_first(process.pid)
     os.set_blocking(to_worker, False)
     os.set_blocking(from_worker, False)
     if hasattr(fcntl, "F_SETPIPE_SZ"):
@@ -331,6 +335,16 @@ def _spawn(memory_mb: int) -> tuple[subprocess.Popen[bytes], int, int]:
         with contextlib.suppress(OSError):
             fcntl.fcntl(to_worker, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
     return process, to_worker, from_worker
+
+
+def _let_it_go_first(pid: int) -> None:
+    """Let the kernel end this process before the engine where the machine's memory runs out.
+
+    Many scripts can use up together what each of them may. Where the kernel has no such file, or a
+    container keeps it from us, nothing is lost but the order.
+    """
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{pid}/oom_score_adj").write_text("1000", encoding="ascii")
 
 
 def _told_by(code: int) -> str:

@@ -56,15 +56,11 @@ _COMPILED_CODE_IMPORTS: Final = ("_strptime", "time")
 def serve(fd_in: int, fd_out: int, memory_mb: int) -> None:
     """Answer requests until the pipe closes."""
     confine.die_with_parent()
-    confine.go_first()
     warnings.simplefilter("ignore")
     np.seterr(all="ignore")
     for name in (*_COMPILED_CODE_IMPORTS, "unicodedata", "encodings.idna"):
         __import__(name)
     worker = Worker(fd_out)
-    # When a budget is spent in the midst of one long operation, where no Python code gets to run,
-    # the engine asks for the line by this signal, and kills.
-    faulthandler.register(signal.SIGUSR1, file=fd_out, all_threads=False)
     confine.confine(memory_mb)
     # What lives now lives as long as the process: no need to look at it again and again.
     gc.collect()
@@ -82,7 +78,7 @@ class _Timer:
     A courtesy: the engine counts the same time from outside and kills.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, fd_out: int) -> None:
         self.limit_s = 0.0
         self.file_name = ""
         """The script's, in tracebacks."""
@@ -91,6 +87,9 @@ class _Timer:
         self._is_armed = False
         self._is_spent = False
         signal.signal(signal.SIGPROF, self._on_signal)
+        # In the midst of one long operation no Python code gets to run, and no `_on_signal`: when
+        # the engine's own count is over, it asks for the line by this signal, and kills.
+        faulthandler.register(signal.SIGUSR1, file=fd_out, all_threads=False)
 
     def arm(self) -> None:
         self._is_armed = True
@@ -126,7 +125,7 @@ class Worker:
 
     def __init__(self, fd_out: int) -> None:
         self._fd_out = fd_out
-        self._timer = _Timer()
+        self._timer = _Timer(fd_out)
         self._history = History()
         self._runner: ScriptRunner | None = None
 

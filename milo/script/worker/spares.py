@@ -130,6 +130,7 @@ class Spares:
                     raise WorkerFailure(clean_line(reply.message, MAX_MESSAGE))
                 if not isinstance(reply, Ready):
                     raise WorkerFailure(f"the worker sent what is no answer {SECURITY_EVENT}")
+                process.ready = reply
             except BaseException:
                 process.kill("not started")
                 await process.reap()
