@@ -113,7 +113,7 @@ async def test_spare_worker_takes_over_from_a_killed_one_and_another_is_started(
     killed = pid_of(executor)
     started_s = monotonic_s()
 
-    with pytest.raises(ScriptError, match=r"stopped after 2\d\d ms of CPU time \(limit 250 ms\)"):
+    with pytest.raises(ScriptError, match=r"stopped after \d+ ms of CPU time \(limit 250 ms\)"):
         await executor.evaluate(request(one_more()))
     assert executor._preparing is not None
     await asyncio.wait({executor._preparing})
@@ -135,7 +135,7 @@ async def test_spinning_first_evaluation_finds_a_spare_worker_at_its_end(
     executor = make(SPINS_AT_61, limits=ScriptLimits(first_cpu_ms=1500))
     await executor.start()
 
-    with pytest.raises(ScriptError, match=r"stopped after 1[45]"):
+    with pytest.raises(ScriptError, match=r"stopped after \d+ ms of CPU time \(limit 1500 ms\)"):
         await executor.evaluate(request(one_more()))
     result = await executor.evaluate(request())
 
