@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: venv dev browser demo test chaos lint types check format docs bench-latency clean
+.PHONY: venv dev browser demo test chaos lint types check format docs bench-latency bench-scripts clean
 
 venv: $(VENV)/.installed
 
@@ -67,6 +67,10 @@ docs: venv
 # The time from a candle's close to the entry on the wire, over RUNS entries; fails where it is too long.
 bench-latency: venv
 	@$(BIN)/python -m benchmarks.latency --runs $(or $(RUNS),1000)
+
+# What scripts cost: an evaluation, a worker's start and memory, a killed worker, 50 scripts at once.
+bench-scripts: venv
+	@$(BIN)/python -m benchmarks.scripts --runs $(or $(RUNS),2000)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache

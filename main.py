@@ -7,12 +7,13 @@ the command that needs them.
 from __future__ import annotations
 
 import asyncio
+import functools
 import getpass
 import importlib
 import logging
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,13 +119,15 @@ def _app(parsed: Parsed, config: Config) -> App:
 def _makers() -> Makers:
     from milo.cli.context import Makers
 
+    # One reserve of workers for all scripts.
+    spares = functools.cache(lambda: _root("milo.script.worker.spares").Spares())
     return Makers(
         client=lambda **given: _root("api_client").ApiClient(**given),
         store=lambda folder, **given: _root("db_manager").DBManager(folder, **given),
         streams=lambda **given: _root("websocket_manager").WebSocketManager(**given),
         manager=lambda **given: _root("trade_manager").TradeManager(**given),
         engine=lambda **given: _root("script_engine").ScriptEngine(**given),
-        executor=_make_executor,
+        executor=functools.partial(_make_executor, spares),
         check_script=lambda path: _root("script_executor").check_script(path),
         chart=lambda source, port: _root("chart_handler").ChartHandler(source, port=port),
         keys=lambda path: _root("key_manager").KeyManager(path),
@@ -132,8 +135,8 @@ def _makers() -> Makers:
     )
 
 
-def _make_executor(path: Path, inputs: Mapping[str, float]) -> Any:
-    return _root("script_executor").ScriptExecutor(path, inputs=inputs)
+def _make_executor(spares: Callable[[], Any], path: Path, inputs: Mapping[str, float]) -> Any:
+    return _root("script_executor").ScriptExecutor(path, inputs=inputs, spares=spares())
 
 
 def _root(name: str) -> Any:

@@ -302,14 +302,22 @@ class ScriptEngine:
             slot.breaches.append(now_s)
         while slot.breaches and now_s - slot.breaches[0] > BREACH_WINDOW_S:
             slot.breaches.popleft()
-        if slot.failures_in_row >= FAILURES_TO_HALT:
+        if error.security:
+            # No script of the language can do that: one time is enough.
+            self._halt(slot, "a security event")
+        elif slot.failures_in_row >= FAILURES_TO_HALT:
             self._halt(slot, f"{FAILURES_TO_HALT} failures in a row")
         elif len(slot.breaches) >= BREACHES_TO_HALT:
             self._halt(slot, f"{BREACHES_TO_HALT} budget breaches in 24 h")
 
     def _halt(self, slot: Slot, why: str) -> None:
         slot.is_halted = True
-        self._say(slot, f"halted after {why}; its protective orders stay", True)
+        self._say(
+            slot,
+            f"halted after {why}: it is not run again before Milo is started anew; "
+            "its protective orders stay",
+            True,
+        )
 
 
 _intent_of = functools.lru_cache(maxsize=256)(parse_action)

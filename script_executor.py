@@ -8,10 +8,10 @@ here. Whatever goes wrong with a worker, it is killed first and asked nothing af
 from __future__ import annotations
 
 import asyncio
-import functools
+import contextlib
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,16 +19,22 @@ from typing import Final
 from milo.candles import Candles
 from milo.clock import iso_minute, monotonic_s
 from milo.errors import ConfigError, InvariantBroken, ScriptError
-from milo.intervals import INTERVALS
-from milo.model import Candle, Plot, ScriptHeader, ScriptInput, ScriptResult
-from milo.script.actions import parse_action
+from milo.model import Candle, ScriptHeader, ScriptResult
+from milo.script.answers import (
+    Forged,
+    checked_action,
+    checked_header,
+    checked_marks,
+    checked_plots,
+)
 from milo.script.faults import fault_text, last_mention
 from milo.script.inputs import input_values
-from milo.script.limits import MAX_LABEL, MAX_MARK, MAX_MESSAGE, MAX_TEXT_BYTES, ScriptLimits
+from milo.script.limits import MAX_MESSAGE, MAX_PRINT_LINES, MAX_TEXT_BYTES, ScriptLimits
 from milo.script.protocol import (
     Fault,
     Loaded,
     LoadOptions,
+    Ready,
     Result,
     candle_frames,
     evaluate_frame,
@@ -40,7 +46,13 @@ from milo.script.protocol import (
 )
 from milo.script.request import AccountView, EvaluationRequest, PositionView
 from milo.script.text import clean, clean_line, shown_source
-from milo.script.worker.process import Budget, WorkerFailure, WorkerProcess
+from milo.script.worker.process import (
+    SECURITY_EVENT,
+    Budget,
+    WorkerFailure,
+    WorkerProcess,
+)
+from milo.script.worker.spares import Spares
 
 __all__ = [
     "AccountView",
@@ -55,6 +67,12 @@ _log = logging.getLogger(__name__)
 
 _DAY_S: Final = 24 * 3600.0
 _NO_ORDER: Final = "No order was sent."
+_NO_ANSWER: Final = f"the worker sent what is no answer {SECURITY_EVENT}"
+_SPINNING_S: Final = 0.25
+"""An evaluation that takes longer may well end with a killed worker."""
+_MOST_LOST: Final = 3
+_CALM_S: Final = 0.02
+"""A spare worker is started this long after a candle: what it decided goes out first."""
 
 
 @dataclass(slots=True)
@@ -76,16 +94,27 @@ class ScriptExecutor:
         *,
         inputs: Mapping[str, float] | None = None,
         limits: ScriptLimits | None = None,
+        spares: Spares | None = None,
     ) -> None:
+        """Take the script's file, the inputs that the user set, and the reserve of workers.
+
+        Without `spares`, or where their memory limit is another one, there is no reserve.
+        """
         self._path = path
         self._inputs = dict(inputs or {})
         self._limits = limits or ScriptLimits()
+        if spares is None or spares.memory_mb != self._limits.memory_mb:
+            spares = Spares(limits=self._limits, most=0)
+        self._spares = spares
+        self._has_joined = False
+        self._header: ScriptHeader | None = None
         self._raw = b""
         self._lines: list[str] = []
         self._worker: _Prepared | None = None
         self._preparing: asyncio.Task[_Prepared] | None = None
         self._dying: list[WorkerProcess] = []
         self._candles: Candles | None = None
+        self._lost_s: list[float] = []
         self._requests = 0
         self._evaluations = 0
         self._is_busy = False
@@ -100,11 +129,17 @@ class ScriptExecutor:
         self._raw = _read(self._path)
         text = self._raw.decode("utf-8-sig", "replace").replace("\r\n", "\n")
         self._lines = [shown_source(line) for line in text.split("\n")]
+        if not self._has_joined:
+            self._has_joined = True
+            self._spares.join()
         try:
-            self._worker = await self._prepare()
+            # A task, so that `close` ends it also where nobody waits for the start any more.
+            self._preparing = asyncio.get_running_loop().create_task(self._prepare())
+            self._worker = await self._prepared(self._preparing)
         except WorkerFailure as failure:
             raise await self._broken(failure, "") from None
-        return self._worker.header
+        self._header = self._worker.header
+        return self._header
 
     async def evaluate(self, request: EvaluationRequest) -> ScriptResult:
         """Run the script on the newest candle and return its checked answer.
@@ -143,29 +178,34 @@ class ScriptExecutor:
                 self._worker = preparing.result()
                 self._kill("closed")
         await self._reap()
+        if self._has_joined:
+            self._has_joined = False
+            await self._spares.leave()
+
+    @property
+    def pid(self) -> int | None:
+        """The process in which the script is now; None while another is made ready."""
+        return None if self._worker is None else self._worker.process.pid
 
     # -- the worker --------------------------------------------------------------------------
 
     async def _prepare(self) -> _Prepared:
-        """Start a worker and load the script and the last known candles into it."""
-        limits = self._limits
+        """Take a worker and load the script and the last known candles into it."""
+        process = await self._spares.take()
         try:
-            process = WorkerProcess(memory_mb=limits.memory_mb)
-        except OSError as error:
-            raise WorkerFailure(f"the script's process cannot start: {error}") from error
-        try:
-            start = Budget(cpu_ms=None, wall_s=limits.start_wall_s)
-            reply, _ = await process.ask(0, b"", start)
-            if isinstance(reply, Fault):
-                raise WorkerFailure(clean_line(reply.message, MAX_MESSAGE))
             header = await self._load(process)
+            if self._header not in (None, header):
+                raise WorkerFailure(f"the same text says other things now {SECURITY_EVENT}")
             process.send(inputs_frame(self._checked_inputs(header)))
             worker = _Prepared(process, header)
             if self._candles is not None:
                 # Taken in before the next evaluation, so that its time is not charged for it.
+                wait = Budget(cpu_ms=None, wall_s=self._limits.start_wall_s)
                 number = self._next_number()
                 frames = _candle_frames(worker, self._candles) + ping_frame(number)
-                await process.ask(number, frames, start)
+                reply, _ = await process.ask(number, frames, wait)
+                if not isinstance(reply, Ready):
+                    raise WorkerFailure(_NO_ANSWER)
         except BaseException:
             process.kill("not prepared")
             self._dying.append(process)
@@ -188,8 +228,15 @@ class ScriptExecutor:
                 _log.warning("script_veto script=%s reason=%r", self._path.name, reply.message)
             raise await self._faulted(reply, cpu_ms)
         if not isinstance(reply, Loaded):
-            raise WorkerFailure("the worker sent what is no answer (security event)")
-        return self._header(reply)
+            raise WorkerFailure(_NO_ANSWER)
+        try:
+            return checked_header(
+                reply,
+                name=self._path.stem,
+                text_sha256=hashlib.sha256(self._raw).hexdigest(),
+            )
+        except Forged as error:
+            raise WorkerFailure(f"the worker claims {error} {SECURITY_EVENT}") from None
 
     def _checked_inputs(self, header: ScriptHeader) -> dict[str, float]:
         try:
@@ -203,7 +250,7 @@ class ScriptExecutor:
         if worker is not None and worker.process.failure is not None:
             failure = worker.process.failure
             self._replace()
-            if not failure.is_silent_end:
+            if not failure.is_silent_end or self._is_lost_often():
                 raise failure
             _log.warning("script_worker_lost script=%s", self._path.name)
             worker = None
@@ -211,10 +258,23 @@ class ScriptExecutor:
             if self._preparing is None:
                 self._replace()
             assert self._preparing is not None
-            await asyncio.wait({self._preparing})
-            preparing, self._preparing = self._preparing, None
-            worker = self._worker = preparing.result()
+            worker = self._worker = await self._prepared(self._preparing)
         return worker
+
+    def _is_lost_often(self) -> bool:
+        """Note that a worker ended while nobody asked it; who does so again and again is to blame.
+
+        Now and then the kernel or a person may have killed it.
+        """
+        now_s = monotonic_s()
+        self._lost_s = [lost_s for lost_s in self._lost_s if now_s - lost_s < _DAY_S] + [now_s]
+        return len(self._lost_s) > _MOST_LOST
+
+    async def _prepared(self, preparing: asyncio.Task[_Prepared]) -> _Prepared:
+        await asyncio.wait({preparing})
+        if self._preparing is preparing:
+            self._preparing = None
+        return preparing.result()
 
     async def _ask(
         self, worker: _Prepared, request: EvaluationRequest
@@ -241,11 +301,28 @@ class ScriptExecutor:
             request.account.available_balance,
             request.account.positions,
         )
-        reply, cpu_ms = await worker.process.ask(number, frames, budget)
+        with self._reserve(is_first):
+            reply, cpu_ms = await worker.process.ask(number, frames, budget)
         if not isinstance(reply, Result | Fault):
-            worker.process.kill("the worker sent what is no answer (security event)")
+            worker.process.kill(_NO_ANSWER)
             raise worker.process.failure or WorkerFailure("")
         return reply, cpu_ms
+
+    @contextlib.contextmanager
+    def _reserve(self, is_first: bool) -> Iterator[None]:
+        """Have spare workers made ready while a script runs that may need one.
+
+        One that runs once does not, unless it spins.
+        """
+        if not is_first:
+            self._spares.fill(after_s=_CALM_S)
+            yield
+            return
+        filling = asyncio.get_running_loop().call_later(_SPINNING_S, self._spares.fill)
+        try:
+            yield
+        finally:
+            filling.cancel()
 
     def _replace(self) -> None:
         """Kill the worker, at once, and begin to prepare another."""
@@ -278,33 +355,12 @@ class ScriptExecutor:
 
     # -- answers -----------------------------------------------------------------------------
 
-    def _header(self, loaded: Loaded) -> ScriptHeader:
-        inputs = tuple(
-            ScriptInput(name=item.name, default=item.default, low=item.low, high=item.high)
-            for item in loaded.inputs
-        )
-        words = [*loaded.indicators, *(item.name for item in inputs)]
-        if loaded.coin is not None:
-            words.append(loaded.coin)
-        is_known = loaded.timeframe is None or loaded.timeframe in INTERVALS
-        if not is_known or any(clean_line(word, MAX_LABEL) != word for word in words):
-            raise WorkerFailure("the worker sent what is no answer (security event)")
-        return ScriptHeader(
-            name=self._path.stem,
-            timeframe=loaded.timeframe,
-            coin=loaded.coin,
-            indicators=loaded.indicators,
-            inputs=inputs,
-            text_sha256=hashlib.sha256(self._raw).hexdigest(),
-            warnings=tuple(clean_line(text, MAX_MESSAGE) for text in loaded.warnings),
-        )
-
     def _result(self, result: Result, cpu_ms: float, request: EvaluationRequest) -> ScriptResult:
         name = "action_if_true" if result.condition else "action_if_false"
         action = result.if_true if result.condition else result.if_false
         prints, dropped = self._prints(result.printed, result.dropped_bytes)
         try:
-            action = _checked_action(action)
+            action = checked_action(action)
         except ValueError as error:
             raise self._error(
                 f"{name}: {error}",
@@ -320,25 +376,20 @@ class ScriptExecutor:
             action=action,
             prints=prints,
             warnings=tuple(warnings),
-            plots=tuple(
-                Plot(
-                    name=clean_line(plot.name, MAX_LABEL),
-                    pane=clean_line(plot.pane, MAX_LABEL),
-                    value=plot.value,
-                )
-                for plot in result.plots
-            ),
-            marks=tuple(clean_line(mark, MAX_MARK) for mark in result.marks),
+            plots=checked_plots(result),
+            marks=checked_marks(result),
             cpu_ms=cpu_ms,
         )
 
     def _prints(self, printed: str, dropped: int) -> tuple[tuple[str, ...], int]:
         if not printed:
             return (), dropped
-        kept = self._output.take(clean(printed))
+        kept = self._output.take(printed)
         if kept is None:
             return (), dropped + len(printed.encode("utf-8", "replace"))
-        return tuple(kept.removesuffix("\n").split("\n")), dropped
+        lines = clean(kept).removesuffix("\n").split("\n")
+        dropped += sum(len(line.encode("utf-8", "replace")) + 1 for line in lines[MAX_PRINT_LINES:])
+        return tuple(lines[:MAX_PRINT_LINES]), dropped
 
     async def _faulted(self, fault: Fault, cpu_ms: float, candle: str | None = None) -> ScriptError:
         """Return the error of an answer that is a fault; budgets cost the worker its life.
@@ -371,7 +422,15 @@ class ScriptExecutor:
 
     async def _broken(self, failure: WorkerFailure, candle: str) -> ScriptError:
         told = await self._reap()
-        return self._error(f"{told or failure.text}. {_NO_ORDER}", candle, breach=True)
+        # What was wrong with an answer may be told in the answer's own words.
+        message = clean_line(told or failure.text, MAX_MESSAGE)
+        line = failure.line
+        if line is not None and not 1 <= line <= len(self._lines):
+            line = None
+        place = (line, None, None)
+        text = f"{message}. {_NO_ORDER}"
+        is_security = SECURITY_EVENT in message
+        return self._error(text, candle, place, breach=failure.is_breach, security=is_security)
 
     def _error(
         self,
@@ -380,6 +439,7 @@ class ScriptExecutor:
         place: tuple[int | None, int | None, int | None] = (None, None, None),
         *,
         breach: bool = False,
+        security: bool = False,
         prints: tuple[str, ...] = (),
     ) -> ScriptError:
         line, column, end_column = place
@@ -398,6 +458,7 @@ class ScriptExecutor:
             line=line,
             column=column,
             breach=breach,
+            security=security,
             prints=prints,
         )
 
@@ -417,13 +478,6 @@ class _OutputMeter:
             self._used, self._since_s = 0, now
         self._used += len(text.encode("utf-8", "replace"))
         return text if self._used <= self._limit else None
-
-
-@functools.lru_cache(maxsize=256)
-def _checked_action(text: str) -> str:
-    """Return an action that the grammar allows, fit to be shown; ValueError for any other."""
-    parse_action(text)
-    return clean_line(text, MAX_MESSAGE)
 
 
 def _newest_of(request: EvaluationRequest) -> str:

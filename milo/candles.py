@@ -158,9 +158,8 @@ class Candles:
         if not 0 <= row < self._length:
             raise IndexError(f"candle {index} of {self._length}")
         buffer = self._buffer
-        return Candle(
-            int(buffer.times[row]), *(float(column[row]) for column in buffer.columns)
-        )  # fmt: skip
+        # `item` makes Python's own numbers at once: this is asked for on every candle.
+        return Candle(buffer.times.item(row), *[column.item(row) for column in buffer.columns])
 
     def prefix(self, count: int) -> Candles:
         """Return the first `count` candles as a view; O(1). Raises ValueError outside 0..len."""

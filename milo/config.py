@@ -124,6 +124,13 @@ def _symbol(raw: str) -> str:
     return symbol
 
 
+def _symbols(raw: str) -> tuple[str, ...]:
+    symbols = dict.fromkeys(_symbol(part) for part in raw.split(",") if part.strip())
+    if not symbols:
+        raise ValueError("at least one symbol is needed, such as BTCUSDT,ETHUSDT")
+    return tuple(symbols)
+
+
 _TIME = re.compile(
     r"(\d{4}-\d{1,2}-\d{1,2}|\d{8})([T ]\d{1,2}:?\d{2}(:\d{2})?)?Z?|\d{12,15}", re.ASCII
 )
@@ -232,6 +239,18 @@ class Config:
     )
     max_positions: int = _setting(
         20, _whole(0, 1000), "open at most so many positions at once; 0: no limit", metavar="N"
+    )
+    max_risk: Decimal = _setting(
+        Decimal(20),
+        _percent,
+        "per cent of the equity that one entry may lose at its stop, fees included; 0: no limit",
+        metavar="PERCENT",
+    )
+    max_leverage: int = _setting(
+        50, _whole(0, 1000), "refuse entries at more leverage; 0: no limit", metavar="N"
+    )
+    symbols: tuple[str, ...] | None = _setting(
+        None, _symbols, "open positions on these symbols only", metavar="BTCUSDT,ETHUSDT"
     )
     live: bool = _setting(False, _flag, "allow real orders on a real venue", is_flag_only=True)
     yes_live: bool = _setting(

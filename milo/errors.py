@@ -31,6 +31,7 @@ class ScriptError(EngineError):
         line: int | None = None,
         column: int | None = None,
         breach: bool = False,
+        security: bool = False,
         prints: tuple[str, ...] = (),
     ) -> None:
         super().__init__(text)
@@ -39,6 +40,8 @@ class ScriptError(EngineError):
         self.column = column
         self.breach = breach
         """True where a budget (time, memory, awaits) was overrun and the worker was killed."""
+        self.security = security
+        """True where its process did what the language cannot make it do."""
         self.prints = prints
         """What the script printed before the error."""
 

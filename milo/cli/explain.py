@@ -17,7 +17,7 @@ from milo.cli.context import App
 from milo.cli.protection import stop_of, target_of
 from milo.cli.venue import OpenVenue, Purpose, open_venue
 from milo.errors import ConfigError, EngineError
-from milo.gates.verdict import GateInput
+from milo.gates.verdict import GateInput, SizedInput
 from milo.intervals import open_of
 from milo.model import (
     Balance,
@@ -59,6 +59,15 @@ class NotSent(EngineError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The operator's limits on one entry, as the core has them."""
+
+    max_entry_risk: Decimal = ZERO
+    max_leverage: int = 0
+    allowed_symbols: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
     """What the engine would know at this moment; the position is the symbol's, if there is one."""
 
@@ -71,6 +80,7 @@ class Situation:
     is_position_ours: bool
     price: Decimal
     atr: Decimal | None
+    limits: Limits
 
     def price_text(self, price: Decimal) -> str:
         return shown(price, decimals_of(self.instrument.tick))
@@ -84,7 +94,12 @@ async def run(app: App) -> int:
     except ValueError as error:
         raise ConfigError(str(error)) from None
     async with open_venue(app, Purpose(needs_keys=True)) as venue:
-        situation = await _read(venue, app.config.symbol, app.config.interval[0])
+        limits = Limits(
+            max_entry_risk=app.config.max_risk / 100,
+            max_leverage=app.config.max_leverage,
+            allowed_symbols=app.config.symbols or (),
+        )
+        situation = await _read(venue, app.config.symbol, app.config.interval[0], limits)
         title = f"{text} on {app.config.symbol}, {venue.title}"
         if venue.is_real and not app.config.live:
             title += " (read only: a run would need --live)"
@@ -131,7 +146,7 @@ def _account_rows(situation: Situation) -> list[Row]:
 
 def _entry_rows(intent: EntryIntent, action: str, situation: Situation) -> list[Row]:
     position = situation.position
-    _ask_gates(action, situation)
+    _ask_gates(intent, action, situation)
     if position is not None and position.direction is intent.direction:
         raise NotSent(f"a {intent.direction} is open already: the engine keeps it as it is")
     freed = ZERO if position is None else position.isolated_margin - position.unrealized
@@ -147,13 +162,22 @@ def _entry_rows(intent: EntryIntent, action: str, situation: Situation) -> list[
             fees=situation.fees,
         ),
     )
+    skip = gates.ask_sized(
+        SizedInput(
+            loss_at_stop=sized.loss_at_stop,
+            equity=situation.balance.equity,
+            max_risk=situation.limits.max_entry_risk,
+        )
+    )
+    if skip is not None:
+        raise NotSent(skip.reason)
     rows = _account_rows(situation)
     if position is not None:
         rows.append(("first", f"the {position.direction} is closed at market, then sized again"))
     return rows + _sized_rows(intent.direction, sized, situation)
 
 
-def _ask_gates(action: str, situation: Situation) -> None:
+def _ask_gates(intent: EntryIntent, action: str, situation: Situation) -> None:
     position = situation.position
     is_foreign = position is not None and not situation.is_position_ours
     skip = gates.ask(
@@ -164,6 +188,9 @@ def _ask_gates(action: str, situation: Situation) -> None:
             foreign_qty=position.qty if position is not None and is_foreign else ZERO,
             unexplained_qty=ZERO,
             action=action,
+            leverage=intent.leverage,
+            max_leverage=situation.limits.max_leverage,
+            allowed_symbols=situation.limits.allowed_symbols,
         )
     )
     if skip is not None:
@@ -245,7 +272,7 @@ def _notional(qty: Decimal, situation: Situation) -> str:
     return f"{shown(qty * situation.price)} USDT"
 
 
-async def _read(venue: OpenVenue, symbol: str, interval: str) -> Situation:
+async def _read(venue: OpenVenue, symbol: str, interval: str, limits: Limits) -> Situation:
     client = venue.client
     instrument = await venue.instrument(symbol)
     brackets, fees, config = await asyncio.gather(
@@ -271,6 +298,7 @@ async def _read(venue: OpenVenue, symbol: str, interval: str) -> Situation:
         is_position_ours=position is not None and _is_ours(position, orders),
         price=from_float(candles[-1][4]),
         atr=_atr(closed),
+        limits=limits,
     )
 
 

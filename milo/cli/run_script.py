@@ -150,6 +150,13 @@ async def _plans(app: App, stack: AsyncExitStack) -> list[Plan]:
                 timeframe=header.timeframe or app.config.interval[0],
             )
         )
+    allowed = app.config.symbols
+    for plan in plans:
+        if allowed is not None and plan.symbol not in allowed:
+            app.console.warn(
+                f"{plan.header.name}: {plan.symbol} is not among --symbols {','.join(allowed)}; "
+                "it will open nothing"
+            )
     for index, plan in enumerate(plans):
         for other in plans[:index]:
             if other.symbol == plan.symbol:

@@ -31,6 +31,23 @@ class GateInput:
     """Symbols besides this one with a position, or an entry under way."""
     max_open_positions: int = 0
     """0: no limit."""
+    leverage: Decimal = Decimal(1)
+    """What the action asks for."""
+    max_leverage: int = 0
+    """0: no limit."""
+    allowed_symbols: tuple[str, ...] = ()
+    """None: any."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SizedInput:
+    """What gates may look at once an entry is sized; money in USDT."""
+
+    loss_at_stop: Decimal
+    """Taker fees of both sides included."""
+    equity: Decimal
+    max_risk: Decimal = Decimal(0)
+    """Share of the equity (0.2 = 20 %); 0: no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +56,4 @@ class Skip:
 
 
 Gate = Callable[[GateInput], Skip | None]
+SizedGate = Callable[[SizedInput], Skip | None]

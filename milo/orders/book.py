@@ -368,3 +368,9 @@ class CoreConfig:
     nothing is opened any more that day; 0: no limit."""
     max_open_positions: int = 0
     """How many positions may be open at once; 0: no limit."""
+    max_entry_risk: Decimal = ZERO
+    """Share of the equity (0.2 = 20 %) that one entry may lose at its stop; 0: no limit."""
+    max_leverage: int = 0
+    """The most leverage that an action may ask for; 0: no limit."""
+    allowed_symbols: tuple[str, ...] = ()
+    """On which entries are allowed; none: any."""

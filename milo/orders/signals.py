@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from milo import gates
 from milo.commands import Enter, NoteKind, Place, Verdict
-from milo.gates.verdict import GateInput
+from milo.gates.verdict import GateInput, SizedInput
 from milo.inbox import Signal
 from milo.intervals import next_open_ms
 from milo.model import EntryIntent, ExitIntent, ExitReason, NewOrder, OrderType
@@ -142,6 +142,7 @@ def _lateness(turn: Turn, signal: Signal) -> str | None:
 
 
 def _ask_gates(turn: Turn, state: SymbolBook, signal: Signal) -> str | None:
+    assert isinstance(signal.intent, EntryIntent)
     skip = gates.ask(
         GateInput(
             instrument=state.ready.instrument,
@@ -155,6 +156,9 @@ def _ask_gates(turn: Turn, state: SymbolBook, signal: Signal) -> str | None:
             max_daily_loss=turn.config.max_daily_loss,
             other_positions=positions_in_use(turn.book, signal.symbol),
             max_open_positions=turn.config.max_open_positions,
+            leverage=signal.intent.leverage,
+            max_leverage=turn.config.max_leverage,
+            allowed_symbols=turn.config.allowed_symbols,
         )
     )
     return None if skip is None else skip.reason
@@ -200,7 +204,17 @@ def _sized(
         brackets=state.ready.brackets,
         fees=state.ready.fees,
     )
-    return size_entry(intent, given)
+    sized = size_entry(intent, given)
+    skip = gates.ask_sized(
+        SizedInput(
+            loss_at_stop=sized.loss_at_stop,
+            equity=given.equity,
+            max_risk=turn.config.max_entry_risk,
+        )
+    )
+    if skip is not None:
+        raise EntryRefused(skip.reason)
+    return sized
 
 
 def _margin_of(turn: Turn, state: SymbolBook) -> Decimal:

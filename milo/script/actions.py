@@ -66,6 +66,10 @@ class _Parser:
 
     def __init__(self, text: str) -> None:
         self._text = text
+        # Before the case is changed: the Kelvin sign, for one, becomes a plain k.
+        strange = next((character for character in text if not character.isascii()), None)
+        if strange is not None:
+            self._fail(f"'{strange}' has no meaning in an action")
         self._tokens = self._split(text.lower())
         self._next = 0
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import ast
 import math
-import unicodedata
 from dataclasses import dataclass
 from typing import Any, Final
 
 from milo.intervals import INTERVALS
 from milo.model import ScriptInput
 from milo.script.actions import parse_action
-from milo.script.limits import MAX_INPUTS, MAX_LABEL
+from milo.script.limits import LARGEST_INPUT, MAX_INPUTS, MAX_LABEL
 from milo.script.places import Places, close_match
+from milo.script.text import is_word
 
 _HEADER_NAMES: Final = ("timeframe", "coin")
 _ACTION_NAMES: Final = ("action_if_true", "action_if_false")
-_LARGEST_INPUT: Final = 1e15
 _PARAM_PARTS: Final = ("name", "default", "low", "high")
 
 
@@ -92,8 +91,7 @@ def _check_timeframe(node: ast.expr, text: str, places: Places) -> None:
 
 
 def _check_coin(node: ast.expr, text: str, places: Places) -> None:
-    is_word = all(unicodedata.category(character)[0] in "LMN" for character in text)
-    if not text or len(text) > MAX_LABEL or not is_word:
+    if len(text) > MAX_LABEL or not is_word(text):
         raise places.fault(node, 'coin must be letters and digits only, like "BTCUSDT"')
 
 
@@ -130,7 +128,7 @@ def _input(call: ast.Call, places: Places) -> ScriptInput:
             continue
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise places.fault(call, f"{part} of param must be a number, not {value!r}")
-        if not math.isfinite(value) or abs(value) > _LARGEST_INPUT:
+        if not math.isfinite(value) or abs(value) > LARGEST_INPUT:
             raise places.fault(call, f"{part} of param is too large")
     if (low is not None and default < low) or (high is not None and default > high):
         raise places.fault(call, f"the default {default} is not within {low} and {high}")

@@ -21,6 +21,8 @@ MAX_COMBINATORIAL: Final = 5_000
 """Largest argument of factorial, comb and perm."""
 
 MAX_PRINT_BYTES: Final = 16 * 1024
+MAX_PRINT_LINES: Final = 1000
+"""Each line costs the engine the time to show it."""
 MAX_PLOTS: Final = 32
 MAX_MARKS: Final = 16
 MAX_LABEL: Final = 64
@@ -29,6 +31,7 @@ MAX_ACTION: Final = 200
 MAX_MESSAGE: Final = 500
 MAX_WARNINGS: Final = 20
 MAX_INPUTS: Final = 64
+LARGEST_INPUT: Final = 1e15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

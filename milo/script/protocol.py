@@ -152,8 +152,15 @@ _ENCODE: Final = msgspec.json.Encoder().encode
 
 
 def reply_frame(reply: Reply) -> bytes:
-    """Return the frame of a reply (the worker's side)."""
-    return frame(_TYPES[type(reply)], _ENCODE(reply))
+    """Return the frame of a reply (the worker's side).
+
+    Where quotes and other scripts make it too long, the printed text is dropped and counted.
+    """
+    payload = _ENCODE(reply)
+    if len(payload) > MAX_REPLY_BYTES and isinstance(reply, Result):
+        dropped = reply.dropped_bytes + len(reply.printed.encode())
+        payload = _ENCODE(msgspec.structs.replace(reply, printed="", dropped_bytes=dropped))
+    return frame(_TYPES[type(reply)], payload)
 
 
 def parse_reply(kind: int, payload: bytes) -> Reply:

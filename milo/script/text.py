@@ -68,6 +68,11 @@ def shown_source(line: str) -> str:
     )
 
 
+def is_word(text: str) -> bool:
+    """Say whether a text is letters and digits of any script, and nothing else."""
+    return bool(text) and all(unicodedata.category(letter)[0] in "LMN" for letter in text)
+
+
 def fit_bytes(text: str, limit: int) -> str:
     """Return as much of the text's beginning as `limit` bytes of UTF-8 hold."""
     raw = text.encode("utf-8", "replace")

@@ -10,6 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from milo.script.limits import (
+    MAX_ACTION,
+    MAX_LABEL,
+    MAX_MARK,
+    MAX_MARKS,
+    MAX_MESSAGE,
+    MAX_PLOTS,
+    MAX_PRINT_BYTES,
+)
 from milo.script.protocol import (
     FAULT,
     LOADED,
@@ -61,6 +70,32 @@ def test_reply_reads_back() -> None:
     frames = reader.feed(b"".join(reply_frame(reply) for reply in replies))
 
     assert [parse_reply(kind, payload) for kind, payload in frames] == replies
+
+
+@pytest.mark.parametrize("letter", ['"', "x", "\U0001f600", "\\"])
+def test_reply_of_an_honest_worker_is_never_too_long(letter: str) -> None:
+    size = MAX_PRINT_BYTES // len(letter.encode())
+    reply = Result(
+        request=7,
+        condition=True,
+        if_true=letter * MAX_ACTION,
+        if_false=letter * MAX_ACTION,
+        printed=letter * size,
+        dropped_bytes=5,
+        warnings=(letter * MAX_MESSAGE,),
+        plots=tuple(
+            WirePlot(name=letter * MAX_LABEL, pane=letter * MAX_LABEL, value=-1.2345678901234e-300)
+            for _ in range(MAX_PLOTS)
+        ),
+        marks=(letter * MAX_MARK,) * MAX_MARKS,
+    )
+
+    ((kind, payload),) = FrameReader(MAX_REPLY_BYTES).feed(reply_frame(reply))
+
+    read = parse_reply(kind, payload)
+    assert isinstance(read, Result)
+    assert len(read.printed.encode()) + read.dropped_bytes == len(reply.printed.encode()) + 5
+    assert (read.if_true, read.plots, read.marks) == (reply.if_true, reply.plots, reply.marks)
 
 
 @settings(deadline=None)

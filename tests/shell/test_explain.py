@@ -48,8 +48,11 @@ def test_a_distance_in_atr_is_worked_out_from_the_interval(tmp_path: Path) -> No
 REFUSED = [
     pytest.param("close(50%)", "no position is open", id="exit while flat"),
     pytest.param("long(0.001%risk@10x,sl=2%)", "below the exchange's minimum", id="too small"),
-    pytest.param("long(1%risk@1000x,sl=2%)", "outside 1x to", id="leverage"),
-    pytest.param("long(1%risk@100x,sl=50%)", "beyond the liquidation price", id="liquidation"),
+    pytest.param("long(1%risk@40x,sl=50%)", "beyond the liquidation price", id="liquidation"),
+    pytest.param(
+        "long(1%risk@51x,sl=2%)", "leverage 51x is above the limit of 50x", id="leverage's cap"
+    ),
+    pytest.param("long(21%risk@10x,sl=2%)", "the limit is 20.00% (--max-risk)", id="risk's cap"),
 ]
 
 
@@ -60,6 +63,24 @@ def test_a_refusal_is_told_with_exit_code_2(tmp_path: Path, action: str, why: st
     assert told.code == 2
     assert why in rows_of(told.out)["refused"]
     assert told.err == ""
+
+
+def test_the_operators_caps_can_be_changed(tmp_path: Path) -> None:
+    free = milo(
+        tmp_path, "--explain", "long(21%risk@60x,sl=0.5%)", "--max-risk", "0",
+        "--max-leverage", "0", "--symbols", "ETHUSDT, BTCUSDT",
+    )  # fmt: skip
+    impossible = milo(tmp_path, "--explain", "long(1%risk@1000x,sl=2%)", "--max-leverage", "0")
+    elsewhere = milo(tmp_path, "--explain", ENTRY, "--symbols", "ETHUSDT")
+    leaving = milo(tmp_path, "--explain", "donothing", "--symbols", "ETHUSDT")
+
+    assert free.code == 0, free
+    assert "outside 1x to" in rows_of(impossible.out)["refused"]
+    assert elsewhere.code == 2
+    assert rows_of(elsewhere.out)["refused"] == (
+        "BTCUSDT is not among the allowed symbols ETHUSDT (--symbols)"
+    )
+    assert leaving.code == 0
 
 
 def test_text_that_is_no_action_is_wrong_use(tmp_path: Path) -> None:

@@ -307,6 +307,7 @@ async def test_worker_gets_no_environment_no_files_and_kernel_limits(
     files = {int(entry.name): os.readlink(entry) for entry in (proc / "fd").iterdir()}
 
     assert (proc / "environ").read_bytes() == b""
+    assert (proc / "oom_score_adj").read_text() == "1000\n"
     assert sorted(files) == [0, 1, 2, 3, 4]
     assert [files[number] for number in range(3)] == ["/dev/null"] * 3
     assert all(files[number].startswith("pipe:") for number in (3, 4))
@@ -439,6 +440,58 @@ async def test_worker_that_stands_still_is_killed_by_wall_time(make: Make) -> No
     assert after.prints == before.prints
 
 
+async def test_honest_script_may_stand_still_while_the_machine_is_busy(make: Make) -> None:
+    executor = make(GOOD)
+    await executor.start()
+    before = await executor.evaluate(request())
+    pid = process_of(executor).pid
+    os.kill(pid, signal.SIGSTOP)
+    asyncio.get_running_loop().call_later(1.2, os.kill, pid, signal.SIGCONT)
+
+    after = await executor.evaluate(request())
+
+    # 250 ms of CPU time are its budget; time in which it cannot run does not count.
+    assert after.prints == before.prints
+    assert after.cpu_ms < 250
+
+
+async def test_lines_beyond_a_thousand_are_dropped_and_counted(make: Make) -> None:
+    executor = make("print('\\n' * 5000)\ncondition_true = True")
+    await executor.start()
+
+    result = await executor.evaluate(request())
+
+    assert len(result.prints) == 1000
+    assert result.warnings == ("4001 bytes of printed text were dropped: too much output",)
+
+
+BOMBS = {
+    "signs": "x = " + "-" * 60_000 + "1",
+    "sums": "x = " + "1+" * 30_000 + "1",
+    "conditions": "x = " + "1 if 1 else " * 5_000 + "1",
+    "branches": "if 1:\n    pass\n" + "elif 1:\n    pass\n" * 3_500,
+    "functions": "x = " + "lambda:" * 9_000 + "1",
+    "items": "x = " + "1," * 32_000,
+    "digits": "x = " + "9" * 65_000,
+    "strings": "x = f'" + "{1}" * 16_000 + "'",
+    "comparisons": "x = 1" + "<1" * 30_000,
+    "calls": "x = f" + "()" * 30_000,
+}
+
+
+@pytest.mark.parametrize("text", BOMBS.values(), ids=BOMBS.keys())
+async def test_text_that_is_hard_to_read_is_refused_in_time(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "my.script"
+    path.write_text(text, encoding="utf-8")
+    started_s = monotonic_s()
+
+    with pytest.raises(ScriptError, match=r"^my\.script") as caught:
+        await check_script(path)
+
+    assert not caught.value.breach
+    assert monotonic_s() - started_s < 10
+
+
 async def test_worker_killed_by_somebody_else_is_replaced_without_an_error(make: Make) -> None:
     executor = make(GOOD)
     await executor.start()
@@ -490,6 +543,26 @@ async def test_close_leaves_no_process_and_may_be_called_twice(make: Make) -> No
 
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def child_processes() -> list[int]:
+    text = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
+    return [int(pid) for pid in text.split()]
+
+
+@pytest.mark.parametrize("wait_s", [0.0, 0.02, 0.2])
+async def test_close_while_it_starts_leaves_no_process(make: Make, wait_s: float) -> None:
+    executor = make(GOOD)
+    starting = asyncio.create_task(executor.start())
+    await asyncio.sleep(wait_s)
+    children = child_processes()
+
+    await executor.close()
+    await asyncio.wait({starting})
+
+    for pid in children:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
 
 
 @pytest.mark.parametrize("is_ready", [False, True])

@@ -1,7 +1,8 @@
 """One worker process as the engine sees it: start, ask, measure, kill, reap (a room).
 
 On end of file, a bad frame, a wrong number or a passed deadline the process is killed first and
-reaped afterwards: a process that has closed its pipe may still be running.
+reaped afterwards: a process that has closed its pipe may still be running. One that has spent its
+budget is asked, by a signal, at which line it is, and killed a moment later whatever it says.
 """
 
 from __future__ import annotations
@@ -9,14 +10,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import logging
 import os
+import re
 import resource
 import signal
 import subprocess
 import sys
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +28,7 @@ from milo.script.protocol import (
     MAX_REPLY_BYTES,
     FrameError,
     FrameReader,
+    Ready,
     Reply,
     parse_reply,
 )
@@ -35,18 +39,31 @@ _READ_BYTES: Final = MAX_REPLY_BYTES + 4096
 _SHORTEST_WATCH_S: Final = 0.005
 _CPU_HEADROOM_S: Final = 60
 _REAP_S: Final = 10.0
+_LAST_WORDS_S: Final = 0.05
+_LAST_WORDS_BYTES: Final = 16 * 1024
+# A script's frame in what faulthandler writes; `<frozen ...>` is the interpreter's own.
+_SCRIPT_FRAME: Final = re.compile(rb'File "<(?!frozen )[^\n]*>", line ([0-9]{1,7}) in')
+
+SECURITY_EVENT: Final = "(security event)"
+"""Stands in the reason where a worker did what no script of the language can make it do."""
+
+_log = logging.getLogger(__name__)
 
 
 class WorkerFailure(Exception):
     """The worker overran a budget, broke the protocol or died; it has been killed.
 
     `text` is the reason for a person. `is_silent_end`: it ended while nobody asked it anything.
+    `line`: the script's line at which it says it was; None where it did not. `is_breach` is False
+    where no script can be blamed, as none was in it yet.
     """
 
-    def __init__(self, text: str, *, is_silent_end: bool = False) -> None:
+    def __init__(self, text: str, *, is_silent_end: bool = False, line: int | None = None) -> None:
         super().__init__(text)
         self.text = text
         self.is_silent_end = is_silent_end
+        self.line = line
+        self.is_breach = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +84,19 @@ class _Pending:
     watch: asyncio.TimerHandle | None = None
 
 
+@dataclass(slots=True)
+class _Ending:
+    """A worker whose budget is spent, in the moment in which it may say where it is."""
+
+    text: str
+    timer: asyncio.TimerHandle
+    words: bytearray = field(default_factory=bytearray)
+
+    def line(self) -> int | None:
+        found = _SCRIPT_FRAME.search(self.words)
+        return None if found is None else int(found[1])
+
+
 class WorkerProcess:
     """A running worker. To be made and used on one event loop, in the thread that made it.
 
@@ -81,7 +111,10 @@ class WorkerProcess:
         self._outbox = bytearray()
         self._pending: deque[_Pending] = deque()
         self._cpu_ceiling_s = 0.0
+        self._ending: _Ending | None = None
         self.failure: WorkerFailure | None = None
+        self.ready: Ready | None = None
+        """What it said when it stood; None before."""
         self._loop.add_reader(self._from_worker, self._on_readable)
 
     @property
@@ -140,11 +173,13 @@ class WorkerProcess:
                 self._loop.add_writer(self._to_worker, self._on_writable)
             self._outbox += frames[sent:]
 
-    def kill(self, text: str, *, is_silent_end: bool = False) -> None:
+    def kill(self, text: str, *, is_silent_end: bool = False, line: int | None = None) -> None:
         """Kill the process and fail what waits for it; to be reaped afterwards."""
         if self.failure is not None:
             return
-        self.failure = WorkerFailure(text, is_silent_end=is_silent_end)
+        if self._ending is not None:
+            self._ending.timer.cancel()
+        self.failure = WorkerFailure(text, is_silent_end=is_silent_end, line=line)
         self._process.kill()
         self._loop.remove_reader(self._from_worker)
         if self._outbox:
@@ -163,7 +198,12 @@ class WorkerProcess:
 
     async def reap(self) -> str:
         """Wait until the killed process is gone; return what its end says, "" where nothing."""
-        code = await asyncio.to_thread(self._process.wait, _REAP_S)
+        try:
+            code = await asyncio.to_thread(self._process.wait, _REAP_S)
+        except subprocess.TimeoutExpired:
+            # The kernel holds it in a call that no signal ends; it runs nothing any more.
+            _log.warning("worker_not_reaped pid=%s after_s=%g", self.pid, _REAP_S)
+            return ""
         return _told_by(code)
 
     def _on_readable(self) -> None:
@@ -173,6 +213,9 @@ class WorkerProcess:
             return
         except OSError:
             received = b""
+        if self._ending is not None:
+            self._hear(self._ending, received)
+            return
         if not received:
             self.kill("the worker ended", is_silent_end=not self._pending)
             return
@@ -182,7 +225,7 @@ class WorkerProcess:
             if not self._pending and not self._reader.is_empty:
                 raise FrameError("more than was asked for")
         except FrameError as error:
-            self.kill(f"the worker sent what is no answer (security event): {error}")
+            self.kill(f"the worker sent what is no answer {SECURITY_EVENT}: {error}")
 
     def _answer(self, reply: Reply) -> None:
         if not self._pending or self._pending[0].number != reply.request:
@@ -209,17 +252,37 @@ class WorkerProcess:
         budget = pending.budget
         left_s = pending.deadline_s - self._loop.time()
         if left_s <= 0:
-            self.kill(f"stopped after {budget.wall_s:g} s without an answer")
+            self._stop(f"stopped after {budget.wall_s:g} s without an answer")
             return
         if budget.cpu_ms is not None and pending.cpu_start_ms is not None:
             now = self.cpu_ms()
             used = now - pending.cpu_start_ms if now is not None else 0.0
             if used >= budget.cpu_ms:
-                self.kill(f"stopped after {used:.0f} ms of CPU time (limit {budget.cpu_ms} ms)")
+                self._stop(f"stopped after {used:.0f} ms of CPU time (limit {budget.cpu_ms} ms)")
                 return
             left_s = min(left_s, (budget.cpu_ms - used) / 1000)
         delay = max(_SHORTEST_WATCH_S, left_s)
         pending.watch = self._loop.call_later(delay, self._watch, pending)
+
+    def _stop(self, text: str) -> None:
+        """Let the worker say at which line it is, and kill it a moment later.
+
+        Its interpreter answers this signal in the midst of any operation (see
+        milo.script.worker.service); whatever it had to say otherwise comes too late.
+        """
+        timer = self._loop.call_later(_LAST_WORDS_S, self._end)
+        self._ending = _Ending(text, timer)
+        self._process.send_signal(signal.SIGUSR1)
+
+    def _hear(self, ending: _Ending, received: bytes) -> None:
+        ending.words += received
+        is_enough = len(ending.words) > _LAST_WORDS_BYTES or ending.line() is not None
+        if is_enough or not received:
+            self._end()
+
+    def _end(self) -> None:
+        assert self._ending is not None
+        self.kill(self._ending.text, line=self._ending.line())
 
     def _raise_cpu_ceiling(self, used_ms: float | None, budget: Budget) -> None:
         """Let the kernel end it (SIGXCPU) should we not be there to do it."""
@@ -264,6 +327,7 @@ def _spawn(memory_mb: int) -> tuple[subprocess.Popen[bytes], int, int]:
     finally:
         os.close(request_end)
         os.close(reply_end)
+    _let_it_go_first(process.pid)
     os.set_blocking(to_worker, False)
     os.set_blocking(from_worker, False)
     if hasattr(fcntl, "F_SETPIPE_SZ"):
@@ -273,14 +337,25 @@ def _spawn(memory_mb: int) -> tuple[subprocess.Popen[bytes], int, int]:
     return process, to_worker, from_worker
 
 
+def _let_it_go_first(pid: int) -> None:
+    """Let the kernel end this process before the engine where the machine's memory runs out.
+
+    Many scripts can use up together what each of them may. Where the kernel has no such file, or a
+    container keeps it from us, nothing is lost but the order.
+    """
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{pid}/oom_score_adj").write_text("1000", encoding="ascii")
+
+
 def _told_by(code: int) -> str:
     """Say how a worker ended, where that tells more than that we killed it."""
-    if code in (0, -signal.SIGKILL):
+    # SIGUSR1 ends a worker that does not know it yet, or not any more; then its budget was spent.
+    if code in (0, -signal.SIGKILL, -signal.SIGUSR1):
         return ""
     if code == -signal.SIGXCPU:
         return "used up its processor time"
     if code == -signal.SIGSYS:
-        return "tried a forbidden system call (security event)"
+        return f"tried a forbidden system call {SECURITY_EVENT}"
     if code < 0:
         return f"crashed (signal {-code})"
     return f"ended by itself (exit code {code})"

@@ -1,0 +1,480 @@
+"""A worker that a script has taken over, and that answers by hand: nothing of it is believed.
+
+Each worker here is a real process that speaks the protocol up to one forgery.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import textwrap
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from milo.activity import Activity
+from milo.clock import monotonic_s
+from milo.errors import ScriptError
+from milo.inbox import Signal
+from milo.model import Candle, ScriptResult
+from milo.script.worker import process
+from script_engine import ScriptEngine, Slot, _intent_of
+from script_executor import AccountView, EvaluationRequest, ScriptExecutor, ScriptLimits
+from tests.script_runs import walk
+
+CANDLES = walk(60)
+IMPATIENT = ScriptLimits(
+    start_wall_s=5, load_cpu_ms=500, first_cpu_ms=500, cpu_ms=500, wall_factor=2, wall_floor_s=1
+)
+READY: dict[str, Any] = {"request": 0}
+LOADED: dict[str, Any] = {
+    "request": 1, "timeframe": None, "coin": None, "indicators": [], "inputs": [], "warnings": [],
+}  # fmt: skip
+RESULT: dict[str, Any] = {
+    "request": 2, "condition": True, "if_true": "close", "if_false": "donothing", "printed": "",
+    "dropped_bytes": 0, "warnings": [], "plots": [], "marks": [],
+}  # fmt: skip
+INPUT: dict[str, Any] = {"name": "n", "default": 1, "low": None, "high": None}
+# Sends `frame(kind, fields)` or raw bytes when it starts, when a script is loaded, when asked.
+WORKER = """
+import json, os, struct, sys, time
+into, out = int(sys.argv[2]), int(sys.argv[3])
+
+def frame(kind, fields):
+    body = fields if isinstance(fields, bytes) else json.dumps(fields).encode()
+    return struct.pack("<IB", len(body), ord(kind)) + body
+
+def write(raw):
+    os.write(out, raw)
+
+def exactly(count):
+    got = b""
+    while len(got) < count:
+        part = os.read(into, count - len(got))
+        if not part:
+            os._exit(0)
+        got += part
+    return got
+
+def wait_for(kind):
+    while True:
+        length, found = struct.unpack("<IB", exactly(5))
+        payload = exactly(length)
+        if found == ord(kind):
+            return struct.unpack_from("<I", payload)[0]
+        if found == ord("P"):
+            write(frame("Y", {{"request": struct.unpack("<I", payload)[0]}}))
+
+READY, LOADED, RESULT = (json.loads(text) for text in {fields!r})
+{start}
+LOADED["request"] = wait_for("L")
+{load}
+RESULT["request"] = wait_for("E")
+{asked}
+wait_for("never")
+"""
+
+
+class Fake:
+    """Makes executors whose worker is a program of the test."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._folder = folder
+        self._monkeypatch = monkeypatch
+        self.made: list[ScriptExecutor] = []
+
+    def __call__(
+        self,
+        *,
+        start: str = 'write(frame("Y", READY))',
+        load: str = 'write(frame("D", LOADED))',
+        asked: str = 'write(frame("R", RESULT))',
+    ) -> ScriptExecutor:
+        program = self._folder / "forging_worker.py"
+        fields = [json.dumps(part) for part in (READY, LOADED, RESULT)]
+        parts = {"start": start, "load": load, "asked": asked}
+        program.write_text(
+            WORKER.format(
+                fields=fields, **{name: textwrap.dedent(text) for name, text in parts.items()}
+            ),
+            encoding="utf-8",
+        )
+        self._monkeypatch.setattr(process.boot, "__file__", str(program))
+        script = self._folder / "my.script"
+        script.write_text("condition_true = True\n", encoding="utf-8")
+        self.made.append(ScriptExecutor(script, limits=IMPATIENT))
+        return self.made[-1]
+
+
+@pytest_asyncio.fixture
+async def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Fake]:
+    fake = Fake(tmp_path, monkeypatch)
+    yield fake
+    for executor in fake.made:
+        await executor.close()
+
+
+def request(count: int = 60) -> EvaluationRequest:
+    candles = CANDLES if count == 60 else walk(count)
+    return EvaluationRequest(candles=candles, account=AccountView(available_balance=1.0))
+
+
+async def fails(work: Callable[[], Any]) -> ScriptError:
+    """Return the error, which is fit to be shown whatever the worker had sent."""
+    with pytest.raises(ScriptError) as caught:
+        await work()
+    text = str(caught.value)
+    assert "\x1b" not in text
+    assert all(line.startswith(("my.script", "    ")) for line in text.splitlines())
+    assert len(text) < 1000
+    return caught.value
+
+
+def pid_of(executor: ScriptExecutor) -> int:
+    assert executor._worker is not None
+    return executor._worker.process.pid
+
+
+def assert_gone(pid: int) -> None:
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+async def test_the_program_of_these_tests_is_believed_where_it_forges_nothing(fake: Fake) -> None:
+    executor = fake()
+    await executor.start()
+
+    result = await executor.evaluate(request())
+
+    assert (result.condition, result.action) == (True, "close")
+
+
+AT_START = {
+    "no frame": 'write(b"\\xff" * 100)',
+    "another number": 'write(frame("Y", {"request": 7}))',
+    "another kind": 'write(frame("R", dict(RESULT, request=0)))',
+    "loaded before there is a script": 'write(frame("D", dict(LOADED, request=0)))',
+    "two": 'write(frame("Y", READY) * 2)',
+    "nothing, slowly": "os.close(out)\ntime.sleep(60)",
+    "escapes in a refusal": (
+        'write(frame("F", {"request": 0, "kind": "worker", "message": "x\\n\\x1b[2Jmilo: sold"}))'
+    ),
+}
+
+
+@pytest.mark.parametrize("act", AT_START.values(), ids=AT_START.keys())
+async def test_what_is_wrong_at_the_start_ends_in_one_clear_error(fake: Fake, act: str) -> None:
+    executor = fake(start=act)
+
+    error = await fails(executor.start)
+
+    # The script was not in it yet: nothing to hold against it.
+    assert not error.breach
+
+
+WHILE_LOADING = {
+    "result": 'write(frame("R", dict(RESULT, request=1)))',
+    "ready": 'write(frame("Y", {"request": 1}))',
+    "two": 'write(frame("D", LOADED) * 2)',
+    "result behind it": 'write(frame("D", LOADED) + frame("R", RESULT))',
+    "number of nobody": 'write(frame("D", dict(LOADED, request=2)))',
+    "timeframe": 'write(frame("D", dict(LOADED, timeframe="7m")))',
+    "coin with a path": 'write(frame("D", dict(LOADED, coin="../../fapi/v1/order")))',
+    "coin with a query": 'write(frame("D", dict(LOADED, coin="BTC&side=SELL")))',
+    "coin that reads backwards": 'write(frame("D", dict(LOADED, coin="BTC\\u202eTDSU")))',
+    "no coin": 'write(frame("D", dict(LOADED, coin="")))',
+    "indicator": 'write(frame("D", dict(LOADED, indicators=["calculate_profit"])))',
+    "indicator twice": 'write(frame("D", dict(LOADED, indicators=["calculate_sma"] * 2)))',
+}
+
+
+async def test_loading_that_never_ends_is_ended(fake: Fake) -> None:
+    executor = fake(load="time.sleep(60)")
+
+    error = await fails(executor.start)
+
+    assert "stopped after 1 s without an answer" in str(error)
+
+
+@pytest.mark.parametrize("act", WHILE_LOADING.values(), ids=WHILE_LOADING.keys())
+async def test_forged_header_is_refused(fake: Fake, act: str) -> None:
+    executor = fake(load=act)
+
+    error = await fails(executor.start)
+
+    assert error.breach
+    assert "security event" in str(error)
+
+
+FORGED_INPUTS: dict[str, dict[str, Any]] = {
+    "huge whole number": {"default": 10**400},
+    "huge fraction": {"default": 1e300},
+    "huge range": {"high": 10**17},
+    "no name": {"name": ""},
+    "name with a line end": {"name": "n\nhalted: no"},
+    "out of its range": {"default": 5, "low": 6},
+    "range upside down": {"low": 3, "high": -3},
+}
+
+
+@pytest.mark.parametrize("changes", FORGED_INPUTS.values(), ids=FORGED_INPUTS.keys())
+async def test_forged_input_is_refused(fake: Fake, changes: dict[str, Any]) -> None:
+    forged = json.dumps(INPUT | changes)
+    executor = fake(load=f'write(frame("D", dict(LOADED, inputs=[json.loads({forged!r})])))')
+
+    assert "security event" in str(await fails(executor.start))
+
+
+async def test_input_that_is_declared_twice_is_refused(fake: Fake) -> None:
+    executor = fake(
+        load=f'write(frame("D", dict(LOADED, inputs=[json.loads({json.dumps(INPUT)!r})] * 2)))'
+    )
+
+    assert "security event" in str(await fails(executor.start))
+
+
+WHEN_ASKED = {
+    "number of an older request": 'write(frame("R", dict(RESULT, request=1)))',
+    "number of the next request": 'write(frame("R", dict(RESULT, request=3)))',
+    "loaded": 'write(frame("D", dict(LOADED, request=2)))',
+    "escapes in an unknown field": 'write(frame("R", dict(RESULT, **{"x\\n\\x1b[2Jmilo: a": 1})))',
+    "number as text": 'write(frame("R", dict(RESULT, request="2")))',
+    "condition is 1": 'write(frame("R", dict(RESULT, condition=1)))',
+    "lone surrogate": (
+        'write(frame("R", json.dumps(RESULT).replace("close", "\\\\ud800").encode()))'
+    ),
+    "not UTF-8": 'write(frame("R", json.dumps(RESULT).encode().replace(b"close", b"\\xff")))',
+    "infinite line": (
+        'write(frame("R", json.dumps(dict(RESULT, plots=[{"name": "a", "pane": "b",'
+        ' "value": 1}])).replace(": 1}", ": 1e999}").encode()))'
+    ),
+    "deep": 'write(frame("R", b"[" * 60000))',
+    "an answer to what is not asked yet": (
+        'write(frame("R", RESULT) + frame("R", dict(RESULT, request=3)))'
+    ),
+}
+
+
+@pytest.mark.parametrize("act", WHEN_ASKED.values(), ids=WHEN_ASKED.keys())
+async def test_forged_answer_kills_the_worker_and_sends_no_order(fake: Fake, act: str) -> None:
+    executor = fake(asked=act)
+    await executor.start()
+    pid = pid_of(executor)
+
+    error = await fails(lambda: executor.evaluate(request()))
+
+    assert error.breach
+    assert error.security
+    assert "security event" in str(error)
+    assert "No order was sent." in str(error)
+    assert_gone(pid)
+
+
+async def test_second_answer_that_comes_later_is_no_answer_to_the_next_question(fake: Fake) -> None:
+    executor = fake(
+        asked="""
+        write(frame("R", RESULT))
+        time.sleep(0.05)
+        write(frame("R", dict(RESULT, request=3)))
+        """
+    )
+    await executor.start()
+    first = await executor.evaluate(request())
+    worker = executor._worker
+    assert worker is not None
+    while worker.process.failure is None:  # noqa: ASYNC110 - until the loop has read it
+        await asyncio.sleep(0.005)
+
+    error = await fails(lambda: executor.evaluate(request()))
+
+    assert first.action == "close"
+    assert error.breach
+    assert "nobody asked for" in str(error)
+
+
+async def test_worker_that_ends_after_each_answer_is_not_replaced_for_ever(fake: Fake) -> None:
+    executor = fake(asked='write(frame("R", RESULT))\nos._exit(0)')
+    await executor.start()
+    for _ in range(4):
+        await executor.evaluate(request())
+        worker = executor._worker
+        assert worker is not None
+        while worker.process.failure is None:  # noqa: ASYNC110 - until the loop has seen its end
+            await asyncio.sleep(0.005)
+
+    error = await fails(lambda: executor.evaluate(request()))
+
+    assert error.breach
+
+
+async def test_answer_that_comes_in_drops_ends_with_the_time_for_it(fake: Fake) -> None:
+    executor = fake(
+        asked="""
+        whole = frame("R", RESULT)
+        for index in range(len(whole)):
+            write(whole[index : index + 1])
+            time.sleep(0.05)
+        """
+    )
+    await executor.start()
+    started_s = monotonic_s()
+
+    error = await fails(lambda: executor.evaluate(request()))
+
+    assert "stopped after 1 s without an answer" in str(error)
+    assert monotonic_s() - started_s < 5
+
+
+STANDING_STILL = {
+    "closes what it reads": "os.close(into)\ntime.sleep(60)",
+    "reads nothing": "time.sleep(60)",
+}
+
+
+@pytest.mark.parametrize("act", STANDING_STILL.values(), ids=STANDING_STILL.keys())
+async def test_worker_that_takes_no_candles_delays_nobody(fake: Fake, act: str) -> None:
+    executor = fake(load=f'write(frame("D", LOADED))\n{act}')
+    await executor.start()
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0.01)
+
+    counting = asyncio.create_task(count_turns())
+    # More than the pipe holds.
+    error = await fails(lambda: executor.evaluate(request(30_000)))
+    counting.cancel()
+
+    assert "without an answer" in str(error)
+    assert turns > 20
+
+
+@pytest.mark.parametrize(
+    ("action", "shown"),
+    [
+        ("long(" + "\t" * 150 + "1%risk@10x)", "long( 1%risk@10x)"),
+        ("\rclose\r\n(50%)\n", "close (50%)"),
+        (" LONG(1%Risk@10X, sl=2%)\n\n", "LONG(1%Risk@10X, sl=2%)"),
+    ],
+)
+async def test_action_is_what_the_grammar_read_and_nothing_else(
+    fake: Fake, action: str, shown: str
+) -> None:
+    executor = fake(asked=f'write(frame("R", dict(RESULT, if_true={action!r})))')
+    await executor.start()
+
+    result = await executor.evaluate(request())
+
+    assert result.action == shown
+    # The engine reads the same text again.
+    assert _intent_of(result.action) is not None
+
+
+@pytest.mark.parametrize(
+    "action",
+    ["long(1%ris\u212a@10x)", "long(\u0661%risk@10x)", "close\x00", "close\u2028", "clo\x1b[2Jse"],
+)
+async def test_action_in_other_letters_than_plain_ones_is_an_error(fake: Fake, action: str) -> None:
+    executor = fake(asked=f'write(frame("R", dict(RESULT, if_true={action!r})))')
+    await executor.start()
+
+    error = await fails(lambda: executor.evaluate(request()))
+
+    assert "has no meaning in an action" in str(error)
+
+
+async def test_texts_of_an_answer_are_cleaned_before_anybody_sees_them(fake: Fake) -> None:
+    evil = "a\x1b]0;x\x07\u202e\r<b>"
+    executor = fake(
+        asked=f"""
+        evil = {evil!r}
+        write(frame("R", dict(
+            RESULT, printed=evil + "\\n" + evil, warnings=[evil], marks=[evil],
+            plots=[{{"name": evil, "pane": evil, "value": 1}}],
+        )))
+        """
+    )
+    await executor.start()
+
+    result: ScriptResult = await executor.evaluate(request())
+
+    texts = [*result.prints, *result.warnings, *result.marks]
+    texts += [text for plot in result.plots for text in (plot.name, plot.pane)]
+    assert len(texts) == 6
+    assert set(texts) == {"a?]0;x???<b>"}
+
+
+async def test_line_of_a_fault_may_be_anywhere(fake: Fake) -> None:
+    executor = fake(
+        asked="""
+        write(frame("F", {"request": 2, "kind": "script", "message": "m", "line": 2**31,
+                          "column": 2**31, "end_column": 0, "printed": ""}))
+        """
+    )
+    await executor.start()
+
+    error = await fails(lambda: executor.evaluate(request()))
+
+    assert not error.breach
+
+
+async def test_replacement_that_says_other_things_of_the_same_text_is_refused(
+    fake: Fake, tmp_path: Path
+) -> None:
+    turn = tmp_path / "turn"
+    executor = fake(
+        load=f"""
+        is_second = os.path.exists({str(turn)!r})
+        open({str(turn)!r}, "w").close()
+        write(frame("D", dict(LOADED, coin="DOGEUSDT" if is_second else "BTCUSDT")))
+        """,
+        asked="os._exit(0)",
+    )
+    header = await executor.start()
+    await fails(lambda: executor.evaluate(request()))
+
+    error = await fails(lambda: executor.evaluate(request()))
+
+    assert header.coin == "BTCUSDT"
+    assert "says other things now (security event)" in str(error)
+
+
+async def test_script_behind_a_forged_answer_is_halted_at_once(fake: Fake) -> None:
+    executor = fake(asked='write(frame("R", dict(RESULT, condition=1, if_true="close")))')
+    header = await executor.start()
+    said: list[str] = []
+    signals: list[Signal] = []
+
+    async def keep(symbol: str, interval: str, candle: Candle) -> None: ...
+
+    async def refill(symbol: str, interval: str, from_ms: int) -> list[Candle]:
+        return []
+
+    def say(slot: Slot, line: str, is_problem: bool) -> None:
+        said.append(line)
+
+    engine = ScriptEngine(
+        emit=signals.append,
+        account=lambda: AccountView(available_balance=1.0),
+        store=keep,
+        refill=refill,
+        say=say,
+        activity=Activity(),
+        is_live_loop=False,
+    )
+    slot = engine.add(
+        header=header, symbol="BTCUSDT", timeframe="1h", runner=executor, candles=CANDLES
+    )
+
+    result = await engine.evaluate_newest(slot)
+
+    assert (result, signals) == (None, [])
+    assert slot.is_halted
+    assert said[-1].startswith("halted after a security event: it is not run again before")
