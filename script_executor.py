@@ -12,7 +12,7 @@ import functools
 import hashlib
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +20,7 @@ from milo.candles import Candles
 from milo.clock import iso_minute, monotonic_s
 from milo.errors import ConfigError, InvariantBroken, ScriptError
 from milo.intervals import INTERVALS
-from milo.model import Candle, Plot, ScriptHeader, ScriptInput, ScriptResult
+from milo.model import Candle, Isolation, Plot, ScriptHeader, ScriptInput, ScriptResult
 from milo.script.actions import parse_action
 from milo.script.faults import fault_text, last_mention
 from milo.script.inputs import input_values
@@ -29,6 +29,8 @@ from milo.script.protocol import (
     Fault,
     Loaded,
     LoadOptions,
+    Ready,
+    Reply,
     Result,
     candle_frames,
     evaluate_frame,
@@ -40,6 +42,7 @@ from milo.script.protocol import (
 )
 from milo.script.request import AccountView, EvaluationRequest, PositionView
 from milo.script.text import clean, clean_line, shown_source
+from milo.script.worker.backend import backend_of
 from milo.script.worker.process import Budget, WorkerFailure, WorkerProcess
 
 __all__ = [
@@ -55,6 +58,10 @@ _log = logging.getLogger(__name__)
 
 _DAY_S: Final = 24 * 3600.0
 _NO_ORDER: Final = "No order was sent."
+_ADVICE: Final = (
+    "Use a kernel and a container that allow seccomp filters, or run scripts that you have read"
+    " and trust with --trust-script, unisolated"
+)
 
 
 @dataclass(slots=True)
@@ -76,8 +83,11 @@ class ScriptExecutor:
         *,
         inputs: Mapping[str, float] | None = None,
         limits: ScriptLimits | None = None,
+        is_trusted: bool = False,
     ) -> None:
+        """`is_trusted`: run also where the kernel cannot lock the worker in; opens no lock."""
         self._path = path
+        self._is_trusted = is_trusted
         self._inputs = dict(inputs or {})
         self._limits = limits or ScriptLimits()
         self._raw = b""
@@ -156,9 +166,8 @@ class ScriptExecutor:
         try:
             start = Budget(cpu_ms=None, wall_s=limits.start_wall_s)
             reply, _ = await process.ask(0, b"", start)
-            if isinstance(reply, Fault):
-                raise WorkerFailure(clean_line(reply.message, MAX_MESSAGE))
-            header = await self._load(process)
+            isolation = self._judged(process, reply)
+            header = replace(await self._load(process), isolation=isolation)
             process.send(inputs_frame(self._checked_inputs(header)))
             worker = _Prepared(process, header)
             if self._candles is not None:
@@ -171,6 +180,17 @@ class ScriptExecutor:
             self._dying.append(process)
             raise
         return worker
+
+    def _judged(self, process: WorkerProcess, reply: Reply) -> Isolation:
+        """Return how the worker is locked; WorkerFailure where that is not enough."""
+        if isinstance(reply, Fault):
+            raise WorkerFailure(clean_line(reply.message, MAX_MESSAGE))
+        if not isinstance(reply, Ready):
+            raise WorkerFailure("the worker sent what is no answer (security event)")
+        isolation = backend_of().judge(process.pid, reply.held)
+        if not isolation.is_isolated and not self._is_trusted:
+            raise WorkerFailure(f"scripts cannot be locked in here: {isolation.text}. {_ADVICE}")
+        return isolation
 
     async def _load(self, process: WorkerProcess) -> ScriptHeader:
         budget, soft_ms = self._budget(self._limits.load_cpu_ms)
@@ -467,13 +487,15 @@ def _read(path: Path) -> bytes:
     return raw
 
 
-async def check_script(path: Path, *, inputs: Mapping[str, float] | None = None) -> ScriptHeader:
+async def check_script(
+    path: Path, *, inputs: Mapping[str, float] | None = None, is_trusted: bool = False
+) -> ScriptHeader:
     """Load a script in a worker of its own, without running it, and return its header.
 
     The header names its inputs, indicators and warnings. Raises as `ScriptExecutor.start` does
     where the script is refused.
     """
-    executor = ScriptExecutor(path, inputs=inputs)
+    executor = ScriptExecutor(path, inputs=inputs, is_trusted=is_trusted)
     try:
         return await executor.start()
     finally:

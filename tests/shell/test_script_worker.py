@@ -551,7 +551,8 @@ async def test_hostile_worker_is_killed_and_cannot_harm_the_engine(
         encoding="utf-8",
     )
     monkeypatch.setattr(process.boot, "__file__", str(hostile))
-    executor = make(GOOD)
+    # It has no locks and says so.
+    executor = make(GOOD, is_trusted=True)
     await executor.start()
     pid = process_of(executor).pid
 
