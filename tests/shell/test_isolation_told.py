@@ -6,6 +6,7 @@ import errno
 import json
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,28 @@ def test_a_trusted_script_runs_unisolated_and_every_place_says_so(
     assert json.loads(json_file.read_text())["isolation"]["my"].startswith("UNISOLATED: ")
     assert check.code == 0
     assert "UNISOLATED: " in check.out
+
+
+def test_the_chart_page_of_a_trusted_run_is_told_too(tmp_path: Path, script: str) -> None:
+    line = command_line(
+        tmp_path, "--script", script, "--loop", "--trust-script", "--port", "0", "--no-browser"
+    )
+    with subprocess.Popen(
+        [sys.executable, str(WRAPPER), str(errno.EPERM), *line],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=tmp_path,
+        env=environment(),
+    ) as engine:
+        assert engine.stdout is not None
+        url = next(text for text in engine.stdout if text.startswith("chart: "))[7:].strip()
+        with urllib.request.urlopen(f"{url}/data", timeout=20) as answer:
+            meta = json.load(answer)["meta"]
+        engine.terminate()
+        engine.communicate()
+
+    assert meta["unisolated"].startswith("the kernel gives no filter of system calls")
 
 
 @pytest.mark.parametrize(
