@@ -30,9 +30,13 @@ def start(root: str, fds: tuple[int, int], memory_mb: int, engine: int, *, is_tr
     except ImportError as error:
         _report(f"the script worker cannot start: {error}; run 'make venv' again")
         sys.exit(1)
-    serve(_REQUESTS, _REPLIES, memory_mb, engine)
-    # Nothing is left to be tidied up, and the locks would be in the way.
-    os._exit(0)
+    code = 1
+    try:
+        serve(_REQUESTS, _REPLIES, memory_mb, engine)
+        code = 0
+    finally:
+        # Nothing is left to be tidied up or shown, and the locks would be in the way.
+        os._exit(code)
 
 
 def arrange(root: str, fd_in: int, fd_out: int) -> None:
