@@ -124,6 +124,19 @@ def interpreter_for_nobody() -> str | None:
     return None
 
 
+def python_with_libraries(folder: Path) -> Path:
+    """Return a Python that anybody may start and that finds our libraries by itself."""
+    base = interpreter_for_nobody()
+    assert base is not None
+    libraries = folder / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}"
+    (folder / "bin").mkdir()
+    (folder / "bin" / "python").symlink_to(base)
+    (folder / "pyvenv.cfg").write_text(f"home = {Path(base).parent}\n")
+    (libraries / "site-packages").mkdir(parents=True)
+    (libraries / "site-packages" / "ours.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return folder / "bin" / "python"
+
+
 def _furnish(folder: Path, owner: int) -> None:
     """Lay out what a worker must not touch."""
     for name, text, mode in (
