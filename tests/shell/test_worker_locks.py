@@ -39,6 +39,7 @@ from tests.script_runs import run, walk
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the locks are Linux's")
 
 PROJECT = Path(__file__).resolve().parents[2]
+WRAPPER = Path(__file__).parent / "without_seccomp.py"
 CANDLES = walk(200)
 OPTIONS = LoadOptions(name="my.script", max_awaits=200_000, recursion=400)
 BUDGET = Budget(cpu_ms=None, wall_s=20)
@@ -178,6 +179,33 @@ def test_a_worker_that_says_it_is_locked_and_is_not_is_found_out() -> None:
 
     assert not isolation.is_isolated
     assert "the kernel says Seccomp 0, NoNewPrivs 0" in isolation.text
+
+
+@pytest.mark.skipif("nobody" not in users(), reason="needs root, and a Python for others")
+def test_a_filter_that_came_from_a_container_does_not_pass_for_the_workers() -> None:
+    program = (
+        "import os, sys; sys.path[:0] = [sys.argv[1]]\n"
+        "from milo.script.protocol import Held\n"
+        "from milo.script.worker.backend import LinuxBackend\n"
+        "from milo.script.worker.confine import Lock\n"
+        "held = Held(locks=tuple(Lock), landlock=7)\n"
+        "print(LinuxBackend().judge(os.getpid(), held).line)\n"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        python = python_with_libraries(Path(folder))
+
+        # It has a filter, no new privileges, no capabilities and one thread: all but the lock.
+        done = subprocess.run(
+            [python, WRAPPER, "1", python, "-I", "-c", program, str(PROJECT)],
+            user=NOBODY, group=NOBODY, extra_groups=[], env={"OPENBLAS_NUM_THREADS": "1"}, cwd="/",
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+
+    assert done.stdout == (
+        "UNISOLATED: the worker says that it is locked, the kernel says Seccomp_filters 1, as many"
+        " as the engine's own\n"
+    )
 
 
 async def test_without_landlock_a_worker_is_isolated_and_that_is_said() -> None:

@@ -18,6 +18,8 @@ from milo.script.worker import confine
 
 _WANTED: Final = {"Seccomp": "2", "NoNewPrivs": "1", "Threads": "1", "CapEff": "0000000000000000"}
 """What the kernel must say in /proc/PID/status of a worker that says it is locked."""
+_FILTERS: Final = "Seccomp_filters"
+"""How many a process has; kernels before 5.9 do not say."""
 
 
 class Backend(Protocol):
@@ -56,6 +58,10 @@ class LinuxBackend:
             text = f"seccomp, {extra}, limits; as the worker says, /proc hides it from the engine"
             return Isolation(is_isolated=True, text=text)
         wrong = [f"{key} {status.get(key)}" for key in _WANTED if status.get(key) != _WANTED[key]]
+        # A container's own filter is inherited, and would pass for the worker's.
+        own = (_status_of("self") or {}).get(_FILTERS, "0")
+        if int(status.get(_FILTERS, "1")) <= int(own):
+            wrong.append(f"{_FILTERS} {status.get(_FILTERS)}, as many as the engine's own")
         if wrong:
             text = f"the worker says that it is locked, the kernel says {', '.join(wrong)}"
             return Isolation(is_isolated=False, text=text)
@@ -84,7 +90,7 @@ def backend_of(platform: str = sys.platform) -> Backend:
     return LinuxBackend() if platform == "linux" else PlainBackend()
 
 
-def _status_of(pid: int) -> dict[str, str] | None:
+def _status_of(pid: int | str) -> dict[str, str] | None:
     """Return the kernel's words on a process; None where /proc does not show it to us."""
     try:
         text = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")

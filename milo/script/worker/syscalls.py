@@ -97,13 +97,10 @@ ALLOWED: Final = (
     ),
     # Locks within the process.
     Rule("futex", 202, 98, _ALLOW, (Check(1, _FUTEX_COMMAND, _FUTEX_PLAIN),), _REFUSE),
-    Rule("membarrier", 324, 283, _ALLOW),
-    Rule("sched_yield", 24, 124, _ALLOW),
     # The clock signal that names the line of an endless loop.
     Rule("setitimer", 38, 103, _ALLOW, (Check(0, _WHOLE, (_ITIMER_PROF,)),), _REFUSE),
     Rule("rt_sigprocmask", 14, 135, _ALLOW),
     Rule("rt_sigreturn", 15, 139, _ALLOW),
-    Rule("sigaltstack", 131, 132, _ALLOW),
     Rule("restart_syscall", 219, 128, _ALLOW),
     # Clocks of the system and of itself; higher numbers are those of other processes.
     Rule("clock_gettime", 228, 113, _ALLOW, (Check(0, _WHOLE & ~0xF, (0,)),), _REFUSE),
