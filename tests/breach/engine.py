@@ -60,7 +60,8 @@ class Engine:
         harm = [line["harm"] for line in lines if "harm" in line]
         told = json.dumps(lines)
         harm += [f"it told {secret}" for secret in self.secrets if secret in told]
-        harm += self._seen()
+        # A call alone is asked for its own end only.
+        harm += [] if "call" in request else self._seen()
         end = next((line for line in lines if "end" in line), {"end": "lost", "number": 0})
         if end["end"] == "lost":
             harm.append("the worker's own process is gone")

@@ -988,6 +988,12 @@ def any_file_that_was_left_open(about: About) -> str | None:
     return None
 
 
+@probe("processes", is_tame=False)
+def crash(about: About) -> str | None:
+    LIBC.abort()
+    return "survived its own crash"
+
+
 @probe("descriptors")
 def close_both_pipes(about: About) -> str | None:
     os.close(3)

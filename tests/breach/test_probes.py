@@ -18,7 +18,10 @@ pytestmark = pytest.mark.skipif(
 )
 
 # Where the kernel has no 32-bit calls, the instruction itself is an error.
-MAY_CRASH = {"machine: call of the 32 bit machine": signal.SIGSEGV}
+MAY_CRASH = {
+    "machine: call of the 32 bit machine": signal.SIGSEGV,
+    "processes: crash": signal.SIGSEGV,
+}
 
 
 @pytest.fixture(scope="module", params=users())
@@ -68,3 +71,9 @@ def test_the_worker_lives_on_after_a_probe_and_a_harmless_one_says_so(locked: St
 
     assert (before["end"], before["harm"]) == ("exit", [])
     assert (after["end"], after["number"], after["harm"]) == ("exit", 0, [])
+
+
+def test_a_crash_of_the_interpreter_is_no_security_event(locked: Stage) -> None:
+    found = locked.run("processes: crash")
+
+    assert (found["end"], found["number"]) == ("signal", signal.SIGSEGV)

@@ -48,7 +48,10 @@ class LinuxBackend:
         return confine.confine(memory_mb)
 
     def judge(self, pid: int, held: Held) -> Isolation:
-        extra = f"Landlock {held.landlock}" if held.landlock else "no Landlock in this kernel"
+        extra = "no Landlock in this kernel"
+        if held.landlock:
+            holds = confine.Lock.LANDLOCK in held.locks
+            extra = f"Landlock {held.landlock}" if holds else "Landlock refused to us"
         if confine.Lock.SECCOMP not in held.locks:
             why = clean_line(held.missing, MAX_MESSAGE) or "the worker does not say why"
             text = f"the kernel gives no filter of system calls (seccomp: {why}); {extra}, limits"

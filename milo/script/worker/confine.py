@@ -6,6 +6,7 @@ the others hold where it should have a hole, and it holds where they do.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import fcntl
@@ -92,8 +93,10 @@ def confine(memory_mb: int, locks: Collection[Lock] = EVERY_LOCK) -> Held:
         kernel.prctl(_PR_SET_DUMPABLE, 0)
         held.append(Lock.UNDUMPABLE)
     if Lock.LANDLOCK in locks and version:
-        landlock.deny_all(version)
-        held.append(Lock.LANDLOCK)
+        # Wanted, not required: a container may forbid it though the kernel has it.
+        with contextlib.suppress(OSError):
+            landlock.deny_all(version)
+            held.append(Lock.LANDLOCK)
     if Lock.CAPABILITIES in locks:
         _drop_capabilities()
         held.append(Lock.CAPABILITIES)

@@ -135,6 +135,9 @@ REFUSED: Final = (
     Rule("rt_sigaction", 13, 134, _REFUSE),
     # The C library, before it tries another part of memory when one is full.
     Rule("sched_getaffinity", 204, 123, _REFUSE),
+    # abort(), which then ends by an instruction that no process may use: told as a crash, not as
+    # an attack.
+    Rule("tgkill", 234, 131, _REFUSE),
 )
 
 RULES: Final = (*ALLOWED, *REFUSED)
