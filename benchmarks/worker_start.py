@@ -37,18 +37,19 @@ os._exit(0)
 """
 
 
-async def start() -> tuple[float, float, float]:
-    """Start a worker; return ms until it is ready and locked, and its memory in MB, in all and
-    what it shares with nobody."""
+async def start() -> tuple[float, float, float, float]:
+    """Start a worker; return ms until it is ready and locked, ms of processor time until then,
+    and its memory in MB, in all and what it shares with nobody."""
     before_s = time.perf_counter()
     worker = WorkerProcess(memory_mb=LIMITS.memory_mb)
     try:
         ready, _ = await worker.ask(0, b"", Budget(cpu_ms=None, wall_s=LIMITS.start_wall_s))
         took_ms = (time.perf_counter() - before_s) * 1000
+        cpu_ms = worker.cpu_ms() or 0.0
         assert isinstance(ready, Ready)
         isolation = backend_of().judge(worker.pid, ready.held)
         assert isolation.is_isolated, isolation.line
-        return took_ms, *memory_mb(worker.pid)
+        return took_ms, cpu_ms, *memory_mb(worker.pid)
     finally:
         worker.kill("measured")
         await worker.reap()
@@ -87,10 +88,11 @@ async def main() -> int:
     runs = parser.parse_args().runs
     await start()
     measured = [await start() for _ in range(runs)]
-    starts, memory, private = ([row[index] for row in measured] for index in range(3))
+    starts, busy, memory, private = ([row[index] for row in measured] for index in range(4))
     locks = [lock_ms() for _ in range(runs)]
     print(f"{runs} workers, one after the other")
     print(f"ready and locked: median {statistics.median(starts):.0f} ms, max {max(starts):.0f} ms")
+    print(f"processor time of that: median {statistics.median(busy):.0f} ms")
     print(f"memory: median {statistics.median(memory):.1f} MB, its own "
           f"{statistics.median(private):.1f} MB")  # fmt: skip
     print(f"the locks: median {statistics.median(locks):.2f} ms, max {max(locks):.2f} ms")
