@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from milo.cli import Parsed, inputs_of, parse_command_line
 from milo.config import Config, load_config, unknown_environment
 from milo.errors import ConfigError, EngineError
+from milo.ops.hardening import harden
 
 if TYPE_CHECKING:
     from milo.cli.context import App, Makers
@@ -55,6 +56,10 @@ class Terminal:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code. Errors are one line, with -v a traceback too."""
+    # Before a password or a key is anywhere in this process.
+    problem = harden()
+    if problem:
+        print(f"milo: this process is not closed to others: {problem}", file=sys.stderr)
     arguments = sys.argv[1:] if argv is None else list(argv)
     is_verbose = "-v" in arguments or "--verbose" in arguments
     try:
@@ -128,15 +133,19 @@ def _makers() -> Makers:
         manager=lambda **given: _root("trade_manager").TradeManager(**given),
         engine=lambda **given: _root("script_engine").ScriptEngine(**given),
         executor=functools.partial(_make_executor, spares),
-        check_script=lambda path: _root("script_executor").check_script(path),
+        check_script=lambda path, **given: _root("script_executor").check_script(path, **given),
         chart=lambda source, port: _root("chart_handler").ChartHandler(source, port=port),
         keys=lambda path: _root("key_manager").KeyManager(path),
         indicators=lambda: _root("indicators").Indicators(),
     )
 
 
-def _make_executor(spares: Callable[[], Any], path: Path, inputs: Mapping[str, float]) -> Any:
-    return _root("script_executor").ScriptExecutor(path, inputs=inputs, spares=spares())
+def _make_executor(
+    spares: Callable[[], Any], path: Path, inputs: Mapping[str, float], *, is_trusted: bool
+) -> Any:
+    return _root("script_executor").ScriptExecutor(
+        path, inputs=inputs, spares=spares(), is_trusted=is_trusted
+    )
 
 
 def _root(name: str) -> Any:

@@ -12,14 +12,14 @@ import contextlib
 import hashlib
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from milo.candles import Candles
 from milo.clock import iso_minute, monotonic_s
 from milo.errors import ConfigError, InvariantBroken, ScriptError
-from milo.model import Candle, ScriptHeader, ScriptResult
+from milo.model import Candle, Isolation, ScriptHeader, ScriptResult
 from milo.script.answers import (
     Forged,
     checked_action,
@@ -46,6 +46,7 @@ from milo.script.protocol import (
 )
 from milo.script.request import AccountView, EvaluationRequest, PositionView
 from milo.script.text import clean, clean_line, shown_source
+from milo.script.worker.backend import backend_of
 from milo.script.worker.process import (
     SECURITY_EVENT,
     Budget,
@@ -67,6 +68,10 @@ _log = logging.getLogger(__name__)
 
 _DAY_S: Final = 24 * 3600.0
 _NO_ORDER: Final = "No order was sent."
+_ADVICE: Final = (
+    "Use a kernel and a container that allow seccomp filters, or run scripts that you have read"
+    " and trust with --trust-script, unisolated"
+)
 _NO_ANSWER: Final = f"the worker sent what is no answer {SECURITY_EVENT}"
 _SPINNING_S: Final = 0.25
 """An evaluation that takes longer may well end with a killed worker."""
@@ -95,12 +100,15 @@ class ScriptExecutor:
         inputs: Mapping[str, float] | None = None,
         limits: ScriptLimits | None = None,
         spares: Spares | None = None,
+        is_trusted: bool = False,
     ) -> None:
         """Take the script's file, the inputs that the user set, and the reserve of workers.
 
         Without `spares`, or where their memory limit is another one, there is no reserve.
+        `is_trusted`: run also where the kernel cannot lock the worker in; opens no lock.
         """
         self._path = path
+        self._is_trusted = is_trusted
         self._inputs = dict(inputs or {})
         self._limits = limits or ScriptLimits()
         if spares is None or spares.memory_mb != self._limits.memory_mb:
@@ -193,7 +201,8 @@ class ScriptExecutor:
         """Take a worker and load the script and the last known candles into it."""
         process = await self._spares.take()
         try:
-            header = await self._load(process)
+            isolation = self._judged(process)
+            header = replace(await self._load(process), isolation=isolation)
             if self._header not in (None, header):
                 raise WorkerFailure(f"the same text says other things now {SECURITY_EVENT}")
             process.send(inputs_frame(self._checked_inputs(header)))
@@ -211,6 +220,14 @@ class ScriptExecutor:
             self._dying.append(process)
             raise
         return worker
+
+    def _judged(self, process: WorkerProcess) -> Isolation:
+        """Return how the worker is locked; WorkerFailure where that is not enough."""
+        assert process.ready is not None, "the reserve gives out workers that stand"
+        isolation = backend_of().judge(process.pid, process.ready.held)
+        if not isolation.is_isolated and not self._is_trusted:
+            raise WorkerFailure(f"scripts cannot be locked in here: {isolation.text}. {_ADVICE}")
+        return isolation
 
     async def _load(self, process: WorkerProcess) -> ScriptHeader:
         budget, soft_ms = self._budget(self._limits.load_cpu_ms)
@@ -521,13 +538,15 @@ def _read(path: Path) -> bytes:
     return raw
 
 
-async def check_script(path: Path, *, inputs: Mapping[str, float] | None = None) -> ScriptHeader:
+async def check_script(
+    path: Path, *, inputs: Mapping[str, float] | None = None, is_trusted: bool = False
+) -> ScriptHeader:
     """Load a script in a worker of its own, without running it, and return its header.
 
     The header names its inputs, indicators and warnings. Raises as `ScriptExecutor.start` does
     where the script is refused.
     """
-    executor = ScriptExecutor(path, inputs=inputs)
+    executor = ScriptExecutor(path, inputs=inputs, is_trusted=is_trusted)
     try:
         return await executor.start()
     finally:

@@ -259,6 +259,11 @@ class Config:
     no_guard: bool = _setting(
         False, _flag, "run without the guard, the process that watches stops if this one dies"
     )
+    trust_script: bool = _setting(
+        False,
+        _flag,
+        "run scripts also where the kernel cannot lock them in (unisolated); opens no lock",
+    )
     verbose: bool = _setting(False, _flag, "show log lines and tracebacks")
     origins: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Where each value came from: flag, environment, file or default."""

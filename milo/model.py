@@ -351,6 +351,19 @@ Intent = EntryIntent | ExitIntent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Isolation:
+    """Whether a script's process is locked in, and by what; `text` is for a person."""
+
+    is_isolated: bool
+    text: str
+
+    @property
+    def line(self) -> str:
+        """What every screen says."""
+        return f"{'isolated' if self.is_isolated else 'UNISOLATED'}: {self.text}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScriptHeader:
     """What a script says about itself before it runs; None where the header is missing."""
 
@@ -361,6 +374,8 @@ class ScriptHeader:
     inputs: tuple[ScriptInput, ...] = ()
     text_sha256: str = ""
     warnings: tuple[str, ...] = ()
+    isolation: Isolation | None = None
+    """Of the process that read the script, and will run it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

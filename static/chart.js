@@ -154,6 +154,9 @@ class Page {
     venue.classList.toggle("simulated", meta.isSimulated);
     venue.title = meta.title;
     say(venue, meta.isSimulated ? "SIMULATED" : meta.venue.toUpperCase());
+    const unisolated = byId("unisolated");
+    unisolated.hidden = meta.unisolated === null;
+    unisolated.title = meta.unisolated ?? "";
     say(byId("title"), meta.title);
     this.#showSymbols(meta);
     this.#showIntervals(meta);

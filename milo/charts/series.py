@@ -162,6 +162,7 @@ class SeriesEncoder:
             "venue": snapshot.venue,
             "title": snapshot.title,
             "isSimulated": snapshot.is_simulated,
+            "unisolated": None if snapshot.unisolated is None else _clean(snapshot.unisolated),
             "clock": iso_ms(snapshot.clock_ms),
             "clockSpeed": snapshot.clock_speed,
             "marketAgeMs": snapshot.market_age_ms,

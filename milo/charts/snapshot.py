@@ -147,6 +147,8 @@ class ChartSnapshot:
     alert: str | None = None
     """One line that stays on the page until it is None again, such as why the script halted."""
     numbers: RunNumbers = RunNumbers()
+    unisolated: str | None = None
+    """Why the scripts' processes are not locked in; None where they are, or where none runs."""
 
 
 class ChartSource(Protocol):

@@ -80,6 +80,7 @@ class SessionChart:
             log=tuple(self._operator.lines),
             alert=f"script {slot.name} is halted" if slot.is_halted else None,
             numbers=self._numbers(),
+            unisolated=session.unisolated,
         )
 
     async def _stored_candles(self, symbol: str, interval: str) -> Candles:

@@ -13,7 +13,7 @@ async def run(app: App) -> int:
     is_bad = False
     for path in script_paths(app.arguments.values):
         try:
-            header = await app.make.check_script(path)
+            header = await app.make.check_script(path, is_trusted=app.config.trust_script)
         except (ScriptError, ConfigError) as error:
             app.console.say(f"{path}: refused\n{error}")
             is_bad = True
@@ -31,6 +31,7 @@ def _rows(header: ScriptHeader) -> list[tuple[str, str]]:
         ("indicators", ", ".join(header.indicators) or "none"),
         *(("input", _input_text(item)) for item in header.inputs),
         *(("warning", text) for text in header.warnings),
+        *(("checked in", one.line) for one in (header.isolation,) if one is not None),
     ]
 
 

@@ -6,7 +6,7 @@ main.py alone knows the root modules; it fills these ports with them.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -251,6 +251,16 @@ class MakeEngine(Protocol):
     ) -> Engine: ...
 
 
+class MakeExecutor(Protocol):
+    def __call__(
+        self, path: Path, inputs: Mapping[str, float], *, is_trusted: bool
+    ) -> Executor: ...
+
+
+class CheckScript(Protocol):
+    def __call__(self, path: Path, *, is_trusted: bool) -> Awaitable[ScriptHeader]: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Makers:
     """Makers of the shell's parts; imports happen when one is called."""
@@ -260,8 +270,8 @@ class Makers:
     streams: MakeStreams
     manager: MakeManager
     engine: MakeEngine
-    executor: Callable[[Path, Mapping[str, float]], Executor]
-    check_script: Callable[[Path], Any]
+    executor: MakeExecutor
+    check_script: CheckScript
     chart: Callable[[ChartSource, int], Chart]
     keys: Callable[[Path], Keys]
     indicators: Callable[[], Any]

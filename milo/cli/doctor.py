@@ -6,6 +6,7 @@ import asyncio
 from contextlib import AsyncExitStack
 
 from milo.cli.context import App
+from milo.cli.doctor_isolation import check_isolation
 from milo.cli.doctor_machine import check_machine
 from milo.cli.doctor_venue import VenueChecks
 from milo.cli.findings import Finding, closing_line, fail, findings_json, has_failed, line_of
@@ -22,6 +23,7 @@ async def run(app: App) -> int:
     config = app.config
     folder = await asyncio.to_thread(venue_folder, config)
     findings = await asyncio.to_thread(check_machine, config.data_dir, folder)
+    findings.append(await check_isolation(is_trusted=config.trust_script))
     async with AsyncExitStack() as stack:
         venue, problems = await _open(app, stack)
         findings += problems

@@ -1,10 +1,9 @@
-"""The doctor's checks of this computer: disk, journal, limits, isolation, the kill file."""
+"""The doctor's checks of this computer: disk, journal, limits, the kill file."""
 
 from __future__ import annotations
 
 import resource
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -33,7 +32,6 @@ def check_machine(data_dir: Path, folder: Path) -> list[Finding]:
         ("disk write", partial(_write, data_dir)),
         ("journal", partial(_journal, folder / "journal.db")),
         ("open files", _open_files),
-        ("isolation", _isolation),
         ("kill file", partial(_kill_file, data_dir)),
     ]
     return [_told(name, check) for name, check in checks]
@@ -93,13 +91,6 @@ def _open_files() -> Finding:
     if 0 <= soft < LEAST_FILES:
         return warn("open files", f"limit {soft}", f"raise it: ulimit -n {LEAST_FILES * 4}")
     return ok("open files", f"limit {soft if soft >= 0 else 'none'}")
-
-
-def _isolation() -> Finding:
-    seen = f"{sys.platform}: a process of its own for each script, with resource limits"
-    return warn(
-        "isolation", f"{seen}; kernel lock: not yet", "run scripts of strangers only after reading"
-    )
 
 
 def _kill_file(data_dir: Path) -> Finding:

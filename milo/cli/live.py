@@ -67,6 +67,12 @@ class Plan:
         self.symbol = symbol
         self.timeframe = timeframe
 
+    @property
+    def isolation_line(self) -> str:
+        """How the script's process is locked in, as the screens say it."""
+        isolation = self.header.isolation
+        return "unknown" if isolation is None else isolation.line
+
 
 class LiveSession:
     """Wires one run together; `run` returns when it has ended."""
@@ -146,6 +152,17 @@ class LiveSession:
     @property
     def venue(self) -> OpenVenue:
         return self._venue
+
+    @property
+    def isolations(self) -> dict[str, str]:
+        """How each script's process is locked in."""
+        return {plan.header.name: plan.isolation_line for plan in self._plans}
+
+    @property
+    def unisolated(self) -> str | None:
+        """Why a script's process is not locked in; None where all are."""
+        found = (plan.header.isolation for plan in self._plans)
+        return next((one.text for one in found if one is not None and not one.is_isolated), None)
 
     @property
     def operator(self) -> Operator:

@@ -64,6 +64,7 @@ async def _run_on(
 ) -> bool:
     operator = Operator(app.console, venue.clock, shows_prints=_shows_prints(app, venue))
     operator.say(f"Milo {__version__} on {_where(venue)}")
+    _say_isolation(operator, plans)
     run_id = run_id_of(wall_ms())
     resumed, line = await resume(
         venue.store,
@@ -113,6 +114,7 @@ async def _run_session(
             carried=session.carried,
             seconds=monotonic_s() - started_s,
         )
+        content["isolation"] = session.isolations
         if app.config.json is not None:
             before = await asyncio.shield(closed_rows(session.venue.store, session.venue.account))
             rows = [*before, *open_rows(session.manager.book)]
@@ -134,7 +136,10 @@ def _check_arguments(app: App) -> None:
 
 async def _plans(app: App, stack: AsyncExitStack) -> list[Plan]:
     """Start every script's worker, and resolve what it runs on."""
-    executors = [app.make.executor(path, app.arguments.inputs) for path in app.arguments.scripts]
+    executors = [
+        app.make.executor(path, app.arguments.inputs, is_trusted=app.config.trust_script)
+        for path in app.arguments.scripts
+    ]
     for executor in executors:
         stack.push_async_callback(executor.close)
     headers = await asyncio.gather(*(executor.start() for executor in executors))
@@ -165,6 +170,16 @@ async def _plans(app: App, stack: AsyncExitStack) -> list[Plan]:
                     "one script a symbol"
                 )
     return plans
+
+
+def _say_isolation(operator: Operator, plans: Sequence[Plan]) -> None:
+    """Tell how the scripts' processes are locked in: once where all are alike, as they should."""
+    isolations = dict.fromkeys(plan.header.isolation for plan in plans)
+    for isolation in isolations:
+        if isolation is not None and isolation.is_isolated:
+            operator.say(f"scripts: {isolation.line}")
+        elif isolation is not None:
+            operator.problem(f"scripts: {isolation.line}")
 
 
 async def _may_go_live(app: App, venue: OpenVenue, plans: Sequence[Plan]) -> None:
@@ -238,6 +253,7 @@ def _header(venue: OpenVenue, plans: Sequence[Plan]) -> str:
                     "sha256": plan.header.text_sha256,
                     "symbol": plan.symbol,
                     "timeframe": plan.timeframe,
+                    "isolation": plan.isolation_line,
                 }
                 for plan in plans
             ],

@@ -13,7 +13,7 @@ schema, one answer for each request, with the request's number. Never pickle.
                                    u8 1 = a forming candle follows, f64 available balance,
                                    [48 bytes], positions (JSON, nothing where there are none)
                      P ping        u32 request: answered with Y once all before it is done
-    from the worker  Y ready       request 0 when it stands, and answers P
+    from the worker  Y ready       request 0 when it stands, with its locks; answers P
                      D loaded      answers L
                      R result      answers E
                      F fault       answers any request
@@ -92,10 +92,21 @@ class WirePlot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     value: float
 
 
+class Held(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a worker says of its locks, before it has seen any script: our own code speaks."""
+
+    locks: Annotated[tuple[_Label, ...], msgspec.Meta(max_length=16)] = ()
+    landlock: _Count = 0
+    """The kernel's version; 0 where it has none."""
+    missing: _Message = ""
+    """Why there is no filter of system calls, in the kernel's words."""
+
+
 class Ready(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The worker stands, and has done all that was sent before."""
+    """The worker stands, and has done all that was sent before; the first one tells its locks."""
 
     request: _Count
+    held: Held = Held()
 
 
 class Loaded(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -78,6 +78,20 @@ def test_page_loads_without_a_complaint_and_asks_nobody_else(
     page.assert_clean()
 
 
+def test_page_says_unisolated_only_where_a_script_is_not_locked_in(
+    market: ChartMarket, serve: Serve, visit: Visit
+) -> None:
+    page = visit(serve(market))
+    badge = page.page.locator("#unisolated")
+    see(badge).to_be_hidden()
+
+    market.change(unisolated="no filter of system calls")
+
+    see(badge).to_have_text("UNISOLATED")
+    see(badge).to_have_attribute("title", "no filter of system calls")
+    page.assert_clean()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("scale", [1, 2])
 def test_candles_are_drawn_hollow_for_up_and_filled_for_down(

@@ -47,7 +47,7 @@ def test_a_fresh_embedded_exchange_is_good(tmp_path: Path) -> None:
 
     assert result.code == 0, result
     lines = result.out.splitlines()
-    assert {line.split()[0] for line in lines[:-1]} == {"ok", "warn", "skip"}
+    assert {line.split()[0] for line in lines[:-1]} <= {"ok", "warn", "skip"}
     assert "refused with -4509" in result.out
     assert "inside" in result.out
     assert "0 FAIL" in lines[-1]

@@ -106,7 +106,7 @@ class Fake:
         self._monkeypatch.setattr(process.boot, "__file__", str(program))
         script = self._folder / "my.script"
         script.write_text("condition_true = True\n", encoding="utf-8")
-        self.made.append(ScriptExecutor(script, limits=IMPATIENT))
+        self.made.append(ScriptExecutor(script, limits=IMPATIENT, is_trusted=True))
         return self.made[-1]
 
 

@@ -293,8 +293,11 @@ async def test_check_returns_the_header_and_leaves_no_process(tmp_path: Path) ->
     assert header.warnings == ("line 1: condition_true is never assigned, so it is always False",)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-async def test_worker_gets_no_environment_no_files_and_kernel_limits(
+@pytest.mark.skipif(
+    sys.platform != "linux" or os.getuid() != 0,
+    reason="only root may look into a worker through /proc",
+)
+async def test_worker_gets_no_environment_and_no_files(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MILO_KEY_PASSWORD", "secret")
@@ -302,8 +305,6 @@ async def test_worker_gets_no_environment_no_files_and_kernel_limits(
     await executor.start()
     proc = Path("/proc") / str(process_of(executor).pid)
 
-    status = dict(line.split(":\t", 1) for line in (proc / "status").read_text().splitlines())
-    limits = (proc / "limits").read_text()
     files = {int(entry.name): os.readlink(entry) for entry in (proc / "fd").iterdir()}
 
     assert (proc / "environ").read_bytes() == b""
@@ -312,11 +313,32 @@ async def test_worker_gets_no_environment_no_files_and_kernel_limits(
     assert [files[number] for number in range(3)] == ["/dev/null"] * 3
     assert all(files[number].startswith("pipe:") for number in (3, 4))
     assert os.readlink(proc / "cwd") == "/"
-    assert status["NoNewPrivs"].strip() == "1"
-    assert status["Threads"].strip() == "1"
-    for name in ("Max file size", "Max core file size", "Max processes"):
-        row = next(line for line in limits.splitlines() if line.startswith(name))
-        assert row.removeprefix(name).split()[:2] == ["0", "0"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+async def test_worker_is_locked_as_the_kernel_says(make: Make) -> None:
+    executor = make(GOOD)
+    await executor.start()
+    proc = Path("/proc") / str(process_of(executor).pid)
+
+    lines = (line.split(":\t", 1) for line in (proc / "status").read_text().splitlines())
+    status = {key: value.strip() for key, value in lines}
+    limits = (proc / "limits").read_text().splitlines()
+
+    assert (status["Seccomp"], status["NoNewPrivs"], status["Threads"]) == ("2", "1", "1")
+    assert {int(status[name], 16) for name in ("CapEff", "CapPrm", "CapInh", "CapAmb")} == {0}
+    # Only root has anything in its bounding set that it may take out.
+    assert os.getuid() != 0 or int(status["CapBnd"], 16) == 0
+    for name, limit in (
+        ("Max file size", "0"),
+        ("Max core file size", "0"),
+        ("Max processes", "0"),
+        ("Max locked memory", "0"),
+        ("Max msgqueue size", "0"),
+        ("Max open files", "8"),
+    ):
+        row = next(line for line in limits if line.startswith(name))
+        assert row.removeprefix(name).split()[:2] == [limit, limit]
 
 
 async def test_endless_loop_is_killed_told_with_its_line_and_replaced(make: Make) -> None:
@@ -624,7 +646,8 @@ async def test_hostile_worker_is_killed_and_cannot_harm_the_engine(
         encoding="utf-8",
     )
     monkeypatch.setattr(process.boot, "__file__", str(hostile))
-    executor = make(GOOD)
+    # It has no locks and says so.
+    executor = make(GOOD, is_trusted=True)
     await executor.start()
     pid = process_of(executor).pid
 

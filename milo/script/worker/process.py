@@ -103,10 +103,15 @@ class WorkerProcess:
     The kernel kills the worker when that thread ends (see milo.script.worker.confine).
     """
 
-    def __init__(self, *, memory_mb: int) -> None:
-        """Start the process; returns before it is ready. Raises OSError where it cannot start."""
+    def __init__(self, *, memory_mb: int, is_trial: bool = False) -> None:
+        """Start the process; returns before it is ready. Raises OSError where it cannot start.
+
+        `is_trial`: it tries to break out instead of serving (see milo.script.worker.trial).
+        """
         self._loop = asyncio.get_running_loop()
-        self._process, self._to_worker, self._from_worker = _spawn(memory_mb)
+        self._process, self._to_worker, self._from_worker = _spawn(
+            memory_mb, "trial" if is_trial else "worker"
+        )
         self._reader = FrameReader(MAX_REPLY_BYTES)
         self._outbox = bytearray()
         self._pending: deque[_Pending] = deque()
@@ -300,7 +305,7 @@ class WorkerProcess:
             self._cpu_ceiling_s = float("inf")
 
 
-def _spawn(memory_mb: int) -> tuple[subprocess.Popen[bytes], int, int]:
+def _spawn(memory_mb: int, kind: str) -> tuple[subprocess.Popen[bytes], int, int]:
     """Start the interpreter: no environment, no files but the two pipes, its own session."""
     root = str(Path(milo.__file__).resolve().parent.parent)
     request_end, to_worker = os.pipe()
@@ -309,7 +314,8 @@ def _spawn(memory_mb: int) -> tuple[subprocess.Popen[bytes], int, int]:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and file
             [
                 sys.executable, "-I", str(boot.__file__),
-                root, str(request_end), str(reply_end), str(memory_mb),
+                root, str(request_end), str(reply_end), str(memory_mb), str(os.getpid()),
+                kind,
             ],
             env={},
             cwd="/",

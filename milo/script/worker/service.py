@@ -46,32 +46,54 @@ from milo.script.protocol import (
 )
 from milo.script.runner import BudgetFault, ScriptRunner, TimeBudget
 from milo.script.text import clean_line
-from milo.script.worker import confine
+from milo.script.worker.backend import backend_of
+from milo.script.worker.confine import Exposed
 
 _READ_BYTES: Final = 64 * 1024
 """Python asks for that much memory at each read; a MiB would be mapped and unmapped each time,
 which took a third of an evaluation."""
 _COMPILED_CODE_IMPORTS: Final = ("_strptime", "time")
 """What datetime's compiled code imports while it works."""
+_LATE_IMPORTS: Final = (
+    *_COMPILED_CODE_IMPORTS, "unicodedata", "encodings.idna", "encodings.utf_8_sig", "linecache",
+)  # fmt: skip
+"""What the interpreter imports when it first needs it: after the lock it could not."""
 
 
-def serve(fd_in: int, fd_out: int, memory_mb: int) -> None:
-    """Answer requests until the pipe closes."""
-    confine.die_with_parent()
-    warnings.simplefilter("ignore")
-    np.seterr(all="ignore")
-    for name in (*_COMPILED_CODE_IMPORTS, "unicodedata", "encodings.idna"):
-        __import__(name)
-    worker = Worker(fd_out)
-    confine.confine(memory_mb)
-    # What lives now lives as long as the process: no need to look at it again and again.
-    gc.collect()
-    gc.freeze()
-    worker.send(Ready(request=0))
+def serve(fd_in: int, fd_out: int, memory_mb: int, engine: int) -> None:
+    """Lock this process in, then answer requests until the pipe closes.
+
+    `engine` is the process id of the parent, with which this process ends.
+    """
+    backend = backend_of()
+    backend.follow(engine)
+    worker = prepare(fd_out)
+    try:
+        held = backend.lock(memory_mb)
+    except (Exposed, OSError) as error:
+        text = clean_line(f"the script worker cannot be locked: {error}", MAX_MESSAGE)
+        worker.send(Fault(request=0, kind="worker", message=text))
+        return
+    worker.send(Ready(request=0, held=held))
     reader = FrameReader(MAX_REQUEST_BYTES)
     while received := os.read(fd_in, _READ_BYTES):
         for kind, payload in reader.feed(received):
             worker.handle(kind, payload)
+
+
+def prepare(fd_out: int) -> Worker:
+    """Do all that is possible only before the lock: imports, signals, settings of libraries."""
+    warnings.simplefilter("ignore")
+    np.seterr(all="ignore")
+    for name in _LATE_IMPORTS:
+        __import__(name)
+    # The engine's thread may have blocked signals, and a program that is started inherits that.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    worker = Worker(fd_out)
+    # What lives now lives as long as the process: no need to look at it again and again.
+    gc.collect()
+    gc.freeze()
+    return worker
 
 
 class _Timer:
