@@ -241,13 +241,13 @@ class Config:
         20, _whole(0, 1000), "open at most so many positions at once; 0: no limit", metavar="N"
     )
     max_risk: Decimal = _setting(
-        Decimal(20),
+        Decimal(50),
         _percent,
         "per cent of the equity that one entry may lose at its stop, fees included; 0: no limit",
         metavar="PERCENT",
     )
     max_leverage: int = _setting(
-        50, _whole(0, 1000), "refuse entries at more leverage; 0: no limit", metavar="N"
+        125, _whole(0, 1000), "refuse entries at more leverage; 0: no limit", metavar="N"
     )
     symbols: tuple[str, ...] | None = _setting(
         None, _symbols, "open positions on these symbols only", metavar="BTCUSDT,ETHUSDT"
