@@ -97,6 +97,8 @@ class Watched:
     """The price is beyond the stop."""
     exposed_s: float | None = None
     """Since when it may have been open without a stop."""
+    is_hearsay: bool = False
+    """That a stop stands was only said in refusing another one."""
     confirmed_s: float = _LONG_AGO_S
     """When the exchange last said that a stop stands."""
     moved_s: float = _LONG_AGO_S
@@ -272,7 +274,9 @@ def on_stop_answer(watched: Watched, answer: Answer, now_s: float) -> Watched:
             return _as_flat(watched, now_s)
         if answer.code == HAS_STOP:
             # One that is being triggered is in the way and protects nothing.
-            return watched if watched.stop is Stop.TRIGGERING else _as_confirmed(watched, now_s)
+            if watched.stop is Stop.TRIGGERING:
+                return watched
+            return _with(_as_confirmed(watched, now_s), is_hearsay=True)
         if answer.code in WOULD_TRIGGER:
             return _exposed(_with(watched, is_crossed=True), now_s)
     return _exposed(watched, now_s)
@@ -329,6 +333,9 @@ def on_stops_read(
         return _exposed(_with(watched, stop=Stop.TRIGGERING), now_s)
     is_believed = asked_s - watched.confirmed_s >= INVISIBLE_S
     if watched.stop is Stop.STANDS and not is_believed:
+        if watched.is_hearsay and asked_s >= watched.confirmed_s:
+            # One of two words is wrong: asking again by another stop can do no harm.
+            return _with(watched, stop=Stop.UNKNOWN)
         return watched
     watched = _with(watched, stop=Stop.NONE)
     return _exposed(watched, now_s) if watched.qty else watched
@@ -359,7 +366,14 @@ def _protects(order: OrderReport, plan: Plan) -> bool:
 
 
 def _as_confirmed(watched: Watched, now_s: float) -> Watched:
-    return _with(watched, stop=Stop.STANDS, is_crossed=False, exposed_s=None, confirmed_s=now_s)
+    return _with(
+        watched,
+        stop=Stop.STANDS,
+        is_crossed=False,
+        is_hearsay=False,
+        exposed_s=None,
+        confirmed_s=now_s,
+    )
 
 
 def _as_flat(watched: Watched, now_s: float) -> Watched:

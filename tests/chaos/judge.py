@@ -28,7 +28,7 @@ from tests.chaos.ledger import (
 
 LIMIT_MS = 3_000.0
 LEFTOVER_MS = 5_000.0
-GRACE_MS = 50.0
+GRACE_MS = 150.0
 """What was under way when a pause was asked for."""
 ARRIVAL_MS = 6_000.0
 """A process sends its first request this long after its start at the latest."""

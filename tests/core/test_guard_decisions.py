@@ -284,6 +284,30 @@ def test_a_stop_just_taken_is_believed_though_the_list_does_not_show_it_yet() ->
     assert late.stop is Stop.NONE
 
 
+def test_a_stop_that_only_a_refusal_tells_of_and_no_list_shows_is_placed_again() -> None:
+    watched = after_stop(taken_over(), refused(-4130))
+    watched = decide.on_position_read(watched, [position("0.5")], asked_s=0.2, now_s=0.2)
+    assert watched.stop is Stop.STANDS
+    watched = decide.on_stops_read(watched, [], asked_s=0.3, now_s=0.3)
+    # It may stand all the same: nothing is closed.
+    assert kinds(watched, 0.5) == [PlaceStop]
+    assert kinds(watched, 5.0) == [PlaceStop]
+
+    again = after_stop(watched, refused(-4130), 0.5)
+    taken = after_stop(watched, TAKEN, 0.5)
+
+    assert again.stop is taken.stop is Stop.STANDS
+    assert decide.on_stops_read(taken, [], asked_s=1.0, now_s=1.0).stop is Stop.STANDS
+    assert decide.on_stops_read(again, [stop_order()], asked_s=1.0, now_s=1.0).stop is Stop.STANDS
+    assert decide.on_stops_read(again, [], asked_s=1.0, now_s=1.0).stop is Stop.UNKNOWN
+
+
+def test_a_reading_older_than_the_refusal_that_tells_of_a_stop_says_nothing() -> None:
+    watched = after_stop(taken_over(), refused(-4130), 0.1)
+
+    assert decide.on_stops_read(watched, [], asked_s=0.05, now_s=0.2).stop is Stop.STANDS
+
+
 @pytest.mark.parametrize(
     "order",
     [
