@@ -50,9 +50,9 @@ REFUSED = [
     pytest.param("long(0.001%risk@10x,sl=2%)", "below the exchange's minimum", id="too small"),
     pytest.param("long(1%risk@40x,sl=50%)", "beyond the liquidation price", id="liquidation"),
     pytest.param(
-        "long(1%risk@51x,sl=2%)", "leverage 51x is above the limit of 50x", id="leverage's cap"
+        "long(1%risk@126x,sl=2%)", "leverage 126x is above the limit of 125x", id="leverage's cap"
     ),
-    pytest.param("long(21%risk@10x,sl=2%)", "the limit is 20.00% (--max-risk)", id="risk's cap"),
+    pytest.param("long(51%risk@10x,sl=2%)", "the limit is 50.00% (--max-risk)", id="risk's cap"),
 ]
 
 
@@ -67,7 +67,7 @@ def test_a_refusal_is_told_with_exit_code_2(tmp_path: Path, action: str, why: st
 
 def test_the_operators_caps_can_be_changed(tmp_path: Path) -> None:
     free = milo(
-        tmp_path, "--explain", "long(21%risk@60x,sl=0.5%)", "--max-risk", "0",
+        tmp_path, "--explain", "long(51%risk@60x,sl=0.5%)", "--max-risk", "0",
         "--max-leverage", "0", "--symbols", "ETHUSDT, BTCUSDT",
     )  # fmt: skip
     impossible = milo(tmp_path, "--explain", "long(1%risk@1000x,sl=2%)", "--max-leverage", "0")
