@@ -7,6 +7,7 @@ import asyncio
 from milo.cli.context import App
 from milo.cli.venue import keys_path, venue_name
 from milo.errors import ConfigError
+from milo.secret import Secret
 
 MIN_PASSWORD = 8
 
@@ -28,11 +29,12 @@ async def run(app: App) -> int:
     if not api_key or not api_secret:
         raise ConfigError("API key and secret must not be empty; nothing was stored")
     if password is None:
-        password = console.ask_secret(f"Password of {path}: ")
-        if is_new and console.ask_secret("Password again: ") != password:
+        password = Secret(console.ask_secret(f"Password of {path}: "))
+        if is_new and Secret(console.ask_secret("Password again: ")) != password:
             raise ConfigError("the passwords differ; nothing was stored")
-    if is_new and len(password) < MIN_PASSWORD:
+    if is_new and len(password.text()) < MIN_PASSWORD:
         raise ConfigError(f"the password needs {MIN_PASSWORD} characters or more")
     await asyncio.to_thread(keys.set_keys, venue, api_key, api_secret, password)
+    password.forget()
     console.say(f"keys for {venue} stored, encrypted, in {path}")
     return 0

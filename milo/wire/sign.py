@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from urllib.parse import quote
 
 from milo.ports import Signer
+from milo.secret import Secret
 
 
 class HmacSigner:
@@ -20,9 +21,11 @@ class HmacSigner:
 
     __slots__ = ("_keyed", "api_key")
 
-    def __init__(self, api_key: str, api_secret: str) -> None:
+    def __init__(self, api_key: str, api_secret: str | Secret) -> None:
+        """Take the key in; of a `Secret` nothing but the keyed hash's own state is kept."""
         self.api_key = api_key
-        self._keyed = hmac.new(api_secret.encode(), digestmod=hashlib.sha256)
+        key = api_secret.encode() if isinstance(api_secret, str) else api_secret.bytes()
+        self._keyed = hmac.new(key, digestmod=hashlib.sha256)
 
     def __repr__(self) -> str:
         return "HmacSigner(...)"
