@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import getpass
 import importlib
+import io
 import logging
 import signal
 import sys
@@ -18,7 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from milo.cli import Parsed, inputs_of, parse_command_line
 from milo.config import Config, load_config, unknown_environment
-from milo.errors import ConfigError, EngineError
+from milo.errors import ConfigError, EngineError, ScriptError
+from milo.ops.logs import set_up_logging
+from milo.shown import shown_line, shown_text
 
 if TYPE_CHECKING:
     from milo.cli.context import App, Makers
@@ -28,13 +31,16 @@ EXIT_TERMINATED = 143
 
 
 class Terminal:
-    """The console of a command: results on stdout, everything else on stderr."""
+    """The console of a command: results on stdout, everything else on stderr.
+
+    What it prints may hold names and texts of strangers: no more than newlines gets through.
+    """
 
     def say(self, text: str) -> None:
-        print(text, flush=True)
+        print(shown_text(text), flush=True)
 
     def warn(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        print(shown_text(text), file=sys.stderr, flush=True)
 
     def ask(self, prompt: str) -> str:
         self._prompt(prompt)
@@ -45,24 +51,25 @@ class Terminal:
 
     def ask_secret(self, prompt: str) -> str:
         if sys.stdin.isatty():
-            return getpass.getpass(prompt)
+            return getpass.getpass(shown_text(prompt))
         return self.ask(prompt)
 
     def _prompt(self, prompt: str) -> None:
-        print(prompt, end="", file=sys.stderr, flush=True)
+        print(shown_text(prompt), end="", file=sys.stderr, flush=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code. Errors are one line, with -v a traceback too."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     is_verbose = "-v" in arguments or "--verbose" in arguments
+    _show_any_character()
     try:
         parsed = parse_command_line(arguments)
         config = load_config(parsed.flags, file=parsed.config_file)
         is_verbose = config.verbose
-        _set_up_logging(is_verbose)
+        set_up_logging(is_verbose=is_verbose)
         for name in unknown_environment():
-            print(f"milo: ignored environment variable {name}", file=sys.stderr)
+            print(shown_line(f"milo: ignored environment variable {name}"), file=sys.stderr)
         return _run(parsed, config)
     except EngineError as error:
         return _fail(error, is_verbose)
@@ -140,18 +147,19 @@ def _root(name: str) -> Any:
     return importlib.import_module(name)
 
 
-def _set_up_logging(is_verbose: bool) -> None:
-    logging.basicConfig(
-        level=logging.INFO if is_verbose else logging.ERROR,
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-        stream=sys.stderr,
-    )
+def _show_any_character() -> None:
+    """Let no character that this terminal lacks end a run: it is written as its number."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _fail(error: EngineError, is_verbose: bool) -> int:
     if is_verbose:
         logging.getLogger("milo").error("command_failed", exc_info=error)
-    print(f"error: {error}", file=sys.stderr, flush=True)
+    # Only a script's error has several lines: it shows the script's own one.
+    show = shown_text if isinstance(error, ScriptError) else shown_line
+    print(f"error: {show(str(error))}", file=sys.stderr, flush=True)
     return error.exit_code
 
 

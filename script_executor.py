@@ -11,6 +11,8 @@ import asyncio
 import functools
 import hashlib
 import logging
+import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +43,7 @@ from milo.script.protocol import (
 from milo.script.request import AccountView, EvaluationRequest, PositionView
 from milo.script.text import clean, clean_line, shown_source
 from milo.script.worker.process import Budget, WorkerFailure, WorkerProcess
+from milo.shown import MAX_NAME, shown_line, shown_path
 
 __all__ = [
     "AccountView",
@@ -78,6 +81,8 @@ class ScriptExecutor:
         limits: ScriptLimits | None = None,
     ) -> None:
         self._path = path
+        self._file_name = shown_line(path.name, MAX_NAME)
+        """As it is shown: whoever wrote the script may have chosen its name as well."""
         self._inputs = dict(inputs or {})
         self._limits = limits or ScriptLimits()
         self._raw = b""
@@ -175,7 +180,7 @@ class ScriptExecutor:
     async def _load(self, process: WorkerProcess) -> ScriptHeader:
         budget, soft_ms = self._budget(self._limits.load_cpu_ms)
         options = LoadOptions(
-            name=self._path.name,
+            name=self._file_name,
             max_awaits=self._limits.awaits,
             recursion=self._limits.recursion,
         )
@@ -185,7 +190,7 @@ class ScriptExecutor:
         )
         if isinstance(reply, Fault):
             if reply.kind == "veto":
-                _log.warning("script_veto script=%s reason=%r", self._path.name, reply.message)
+                _log.warning("script_veto script=%s reason=%r", self._file_name, reply.message)
             raise await self._faulted(reply, cpu_ms)
         if not isinstance(reply, Loaded):
             raise WorkerFailure("the worker sent what is no answer (security event)")
@@ -195,7 +200,7 @@ class ScriptExecutor:
         try:
             return input_values(header.inputs, self._inputs)
         except ValueError as error:
-            raise ConfigError(f"{self._path.name}: {error}") from None
+            raise ConfigError(f"{self._file_name}: {error}") from None
 
     async def _ready(self) -> _Prepared:
         """Return the worker; waits where a replacement is still being prepared."""
@@ -205,7 +210,7 @@ class ScriptExecutor:
             self._replace()
             if not failure.is_silent_end:
                 raise failure
-            _log.warning("script_worker_lost script=%s", self._path.name)
+            _log.warning("script_worker_lost script=%s", self._file_name)
             worker = None
         if worker is None:
             if self._preparing is None:
@@ -290,7 +295,7 @@ class ScriptExecutor:
         if not is_known or any(clean_line(word, MAX_LABEL) != word for word in words):
             raise WorkerFailure("the worker sent what is no answer (security event)")
         return ScriptHeader(
-            name=self._path.stem,
+            name=_stem_of(self._path),
             timeframe=loaded.timeframe,
             coin=loaded.coin,
             indicators=loaded.indicators,
@@ -384,7 +389,7 @@ class ScriptExecutor:
     ) -> ScriptError:
         line, column, end_column = place
         text = fault_text(
-            self._path.name,
+            self._file_name,
             message,
             self._lines,
             line=line,
@@ -394,7 +399,8 @@ class ScriptExecutor:
         )
         return ScriptError(
             text,
-            script=self._path.stem,
+            script=_stem_of(self._path),
+            message=message,
             line=line,
             column=column,
             breach=breach,
@@ -449,22 +455,38 @@ def _candle_frames(worker: _Prepared, candles: Candles) -> bytes:
     return history_frame() + (candle_frames(candles, 0) if count else b"")
 
 
+def _stem_of(path: Path) -> str:
+    return shown_line(path.stem, MAX_NAME)
+
+
 def _read(path: Path) -> bytes:
+    """Return the bytes of a script's file; ScriptError where it is none that can be loaded."""
     try:
-        with path.open("rb") as file:
+        # A pipe in the file's place must not keep us waiting for somebody to write into it.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(handle, "rb") as file:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise _unreadable(path, "not a regular file")
             raw = file.read(MAX_TEXT_BYTES + 1)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise ScriptError(f"{path}: cannot be read: {reason}", script=path.stem) from None
+        raise _unreadable(path, error.strerror or str(error)) from None
     if len(raw) > MAX_TEXT_BYTES:
-        raise ScriptError(
-            f"{path.name}: larger than {MAX_TEXT_BYTES} bytes (64 KiB), the most that a script"
-            " may have",
-            script=path.stem,
+        raise _refused(
+            path, f"larger than {MAX_TEXT_BYTES} bytes (64 KiB), the most that a script may have"
         )
     if not raw.strip():
-        raise ScriptError(f"{path.name}: the file is empty", script=path.stem)
+        raise _refused(path, "the file is empty")
     return raw
+
+
+def _unreadable(path: Path, reason: str) -> ScriptError:
+    message = f"cannot be read: {reason}"
+    return ScriptError(f"{shown_path(path)}: {message}", script=_stem_of(path), message=message)
+
+
+def _refused(path: Path, message: str) -> ScriptError:
+    text = f"{shown_line(path.name, MAX_NAME)}: {message}"
+    return ScriptError(text, script=_stem_of(path), message=message)
 
 
 async def check_script(path: Path, *, inputs: Mapping[str, float] | None = None) -> ScriptHeader:

@@ -18,7 +18,8 @@ class ConfigError(EngineError):
 class ScriptError(EngineError):
     """A user's script is at fault; that script stops, nothing else does.
 
-    `text` is the whole message, already with file, line, column, source line and caret where known.
+    `text` is the whole message, already with file, line, column, source line and caret where known;
+    `message` is what is wrong, alone.
     """
 
     exit_code = 2
@@ -32,8 +33,10 @@ class ScriptError(EngineError):
         column: int | None = None,
         breach: bool = False,
         prints: tuple[str, ...] = (),
+        message: str = "",
     ) -> None:
         super().__init__(text)
+        self.message = message or text
         self.script = script
         self.line = line
         self.column = column

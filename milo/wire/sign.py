@@ -9,11 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Iterable
 from urllib.parse import quote
 
 from milo.ports import Signer
 from milo.secret import Secret
+
+KEY_HEADER = "X-MBX-APIKEY"
+_HIDDEN = b"(hidden)"
+_ECHO = re.compile(rb"(?i)((?:signature|listenKey)=)[^&\s\"'<>]+")
 
 
 class HmacSigner:
@@ -51,3 +56,16 @@ def with_signature(encoded: str, signer: Signer) -> str:
     """Append the signature of the encoded parameters as their last one."""
     signature = quote(signer.sign(signed_payload(encoded, "")), safe="")
     return f"{encoded}&signature={signature}"
+
+
+def without_echo(content: bytes, *, sent: bytes, api_key: str) -> bytes:
+    """Return an answer without the request's key and signature, which some error pages repeat.
+
+    What an answer says can end in a log, a journal and on the screen; `sent` are the encoded
+    parameters as they went out. An echo that was cut short is found by its parameter's name.
+    """
+    signature = sent.rpartition(b"&signature=")[2] if b"&signature=" in sent else b""
+    for secret in (signature, api_key.encode(), quote(api_key, safe="").encode()):
+        if secret and secret in content:
+            content = content.replace(secret, _HIDDEN)
+    return _ECHO.sub(rb"\1" + _HIDDEN, content)
