@@ -11,6 +11,7 @@ import getpass
 import importlib
 import io
 import logging
+import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ from milo.cli import Parsed, inputs_of, parse_command_line
 from milo.config import Config, load_config, unknown_environment
 from milo.errors import ConfigError, EngineError, ScriptError
 from milo.ops.logs import set_up_logging
+from milo.secret import Secret, wipe
 from milo.shown import shown_line, shown_text
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
+_STDIN = 0
+_LONGEST_LINE = 4096
 
 
 class Terminal:
@@ -44,15 +48,13 @@ class Terminal:
 
     def ask(self, prompt: str) -> str:
         self._prompt(prompt)
-        line = sys.stdin.readline()
-        if not line:
-            raise ConfigError("an answer is needed and nobody can give one (no input)")
-        return line.rstrip("\n")
+        return _typed_line().decode("utf-8", "replace")
 
-    def ask_secret(self, prompt: str) -> str:
+    def ask_secret(self, prompt: str) -> Secret:
         if sys.stdin.isatty():
-            return getpass.getpass(shown_text(prompt))
-        return self.ask(prompt)
+            return Secret(getpass.getpass(shown_text(prompt)))
+        self._prompt(prompt)
+        return Secret.taking(_typed_line())
 
     def _prompt(self, prompt: str) -> None:
         print(shown_text(prompt), end="", file=sys.stderr, flush=True)
@@ -63,6 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else list(argv)
     is_verbose = "-v" in arguments or "--verbose" in arguments
     _show_any_character()
+    # What a trading engine writes is its owner's: journal, logs, the addresses of its helpers.
+    os.umask(0o077)
     try:
         parsed = parse_command_line(arguments)
         config = load_config(parsed.flags, file=parsed.config_file)
@@ -145,6 +149,30 @@ def _make_executor(path: Path, inputs: Mapping[str, float]) -> Any:
 
 def _root(name: str) -> Any:
     return importlib.import_module(name)
+
+
+def _typed_line() -> bytearray:
+    """Return a line of the standard input, without its end; ConfigError where nobody types.
+
+    Read past Python's own buffers, which would keep a copy of a password for as long as we run.
+    """
+    line = bytearray(_LONGEST_LINE)
+    for length in range(_LONGEST_LINE):
+        byte = os.read(_STDIN, 1)
+        if byte == b"\n":
+            return _cut(line, length)
+        if not byte:
+            if length:
+                return _cut(line, length)
+            raise ConfigError("an answer is needed and nobody can give one (no input)")
+        line[length : length + 1] = byte
+    raise ConfigError(f"an answer has {_LONGEST_LINE} characters at the most")
+
+
+def _cut(line: bytearray, length: int) -> bytearray:
+    typed = line[:length]
+    wipe(line)
+    return typed
 
 
 def _show_any_character() -> None:

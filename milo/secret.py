@@ -30,10 +30,15 @@ class Secret:
 
     @classmethod
     def taking(cls, raw: bytearray) -> Secret:
-        """Return a secret that owns these bytes from now on; they are overwritten with it."""
-        secret = cls("")
-        secret._raw = raw
-        return secret
+        """Return a secret that owns these bytes of UTF-8 from now on; they end with it."""
+        if raw.isascii():
+            secret = cls("")
+            secret._raw = raw
+            return secret
+        # Only a text can be brought into its normal form.
+        text = raw.decode("utf-8", "surrogateescape")
+        wipe(raw)
+        return cls(text)
 
     @property
     def is_empty(self) -> bool:

@@ -386,7 +386,7 @@ def unlocked(app: App, venue: str, *, is_needed: bool) -> tuple[Signer | None, S
     if told is not None:
         app.console.warn(told)
     if password is None:
-        password = Secret(app.console.ask_secret(f"Password of {path}: "))
+        password = app.console.ask_secret(f"Password of {path}: ")
     return keys.signer(venue, password), password
 
 

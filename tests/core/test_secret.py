@@ -59,3 +59,11 @@ def test_a_text_that_is_none_is_refused_without_showing_it() -> None:
         Secret("sesame\udcff")
 
     assert "sesame" not in str(caught.value)
+
+
+def test_typed_bytes_become_the_same_text_however_they_are_typed() -> None:
+    typed = Secret.taking(bytearray("Schlu\u0308ssel".encode()))
+
+    assert typed == Secret("Schl\u00fcssel")
+    with pytest.raises(ConfigError, match="no text"):
+        Secret.taking(bytearray(b"sesame\xff"))
