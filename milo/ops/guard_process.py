@@ -148,8 +148,7 @@ class GuardKeeper:
             pid = os.posix_spawn(
                 sys.executable,
                 command,
-                # The password comes as UTF-8, whatever this system's own encoding.
-                child_environment() | {"PYTHONIOENCODING": "utf-8"},
+                child_environment(),
                 file_actions=[
                     (os.POSIX_SPAWN_DUP2, read_end, 0),
                     (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
