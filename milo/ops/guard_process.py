@@ -143,6 +143,7 @@ class GuardKeeper:
     def _spawn(self) -> int:
         command = [sys.executable, str(_MAIN), "--guard", "started", *self._arguments]
         log = self._folder / LOG_FILE
+        password = None if self._password is None else self._password.bytes()
         read_end, write_end = os.pipe()
         try:
             pid = os.posix_spawn(
@@ -160,9 +161,9 @@ class GuardKeeper:
                 setsid=True,
                 setsigdef=[signal.SIGINT, signal.SIGTERM],
             )  # fmt: skip
-            if self._password is not None:
+            if password is not None:
                 # Far less than a pipe holds: this never waits.
-                os.write(write_end, self._password.bytes())
+                os.write(write_end, password)
                 os.write(write_end, b"\n")
         except OSError as error:
             raise EngineError(f"cannot start the guard: {error.strerror}") from error

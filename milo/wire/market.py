@@ -102,7 +102,7 @@ class _ExchangeInfo(WireStruct):
 
 
 _EXCHANGE_INFO = msgspec.json.Decoder(_ExchangeInfo)
-_NAME = re.compile(r"[\w.-]{1,64}")
+_NAME = re.compile(r"\w[\w.-]{0,63}")
 """Names of symbols end up in files, on pages and in other names: letters of any script, no more."""
 _PERPETUAL = frozenset({"PERPETUAL", "TRADIFI_PERPETUAL"})
 _KINDS = frozenset(kind.value for kind in LimitKind)
