@@ -328,7 +328,10 @@ def _refuse_sim_settings(config: Config) -> None:
 
 
 def _parse_url(text: str) -> tuple[str, str, str]:
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+    except ValueError as error:
+        raise ConfigError(f"not a URL: {text!r} ({error})") from None
     if parts.username is not None or parts.password is not None:
         # It would stand in titles, folder names and the guard's command line.
         raise ConfigError("a venue's URL holds no user name and no password: leave them away")
