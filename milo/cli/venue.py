@@ -90,6 +90,9 @@ async def open_venue(app: App, purpose: Purpose) -> AsyncIterator[OpenVenue]:
 
 async def _open_sim(app: App, purpose: Purpose, stack: AsyncExitStack) -> OpenVenue:
     config = app.config
+    if config.key_password is not None:
+        # The embedded exchange has keys of its own.
+        config.key_password.forget()
     symbol = market_symbol(config, purpose.symbol)
     folder = await asyncio.to_thread(sim_folder, config, symbol)
     _make_folder(folder)

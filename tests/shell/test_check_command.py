@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -125,6 +126,20 @@ def test_what_is_no_file_is_refused_and_nothing_waits_for_it(tmp_path: Path) -> 
         "cannot be read: No such file or directory",
         "cannot be read: not a regular file",
     ]
+
+
+def test_the_page_shows_the_document_as_it_is(tmp_path: Path) -> None:
+    page = (PROJECT / "docs" / "scripts.md").read_text()
+    shown = json.loads(re.findall(r"```\n(\{.*?\n\})\n```", page, re.DOTALL)[0])
+    script = 'timeframe = "1h"\ncoin = "BTCUSDT"\n\nrsi = await calculate_rsii(data, 14)\n'
+    (tmp_path / "first.script").write_text(script)
+
+    _, document = checked(tmp_path, "first.script")
+
+    assert document == shown
+    table = page[page.index("| field | meaning |") :]
+    for name in (*document, *document["scripts"][0], "default", "low", "high", "line", "message"):
+        assert f"`{name}`" in table, name
 
 
 def test_json_goes_into_a_file_beside_the_words(tmp_path: Path) -> None:

@@ -299,3 +299,42 @@ async def test_everything_that_a_session_writes_is_its_owners_own(user: User) ->
     assert {path.name for path in modes} >= {"data", "keys.json", "market.db", "journal.db"}
     assert stat.S_IMODE(modes[user.folder / "data"]) == 0o700
     assert stat.S_IMODE(modes[user.folder / "data" / "keys.json"]) == 0o600
+
+
+async def test_on_the_embedded_exchange_no_process_is_told_the_password(tmp_path: Path) -> None:
+    (tmp_path / "always.script").write_text(SCRIPT.replace("{coin}", "BTCUSDT"))
+    process = await asyncio.create_subprocess_exec(
+        *command_line(tmp_path, "--script", "always.script", "--loop", "live", "--no-chart"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        cwd=tmp_path,
+        env=environment({"MILO_KEY_PASSWORD": PASSWORD}),
+    )
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(GENEROUS_S):
+            while b"guard: process" not in await process.stdout.readline():
+                pass
+        needles = Needles({"password": [PASSWORD]})
+        family = children_of(process.pid)
+        found = {
+            (pid, name): needles.found_in(of_process(pid, name))
+            for pid in (process.pid, *family)
+            for name in ("cmdline", "environ")
+        }
+        in_memory = {
+            command: needles.found_in(memory_of(pid) or b"") for pid, command in family.items()
+        }
+        process.terminate()
+        async with asyncio.timeout(GENEROUS_S):
+            await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+
+    assert len(family) >= 3, "the exchange, the guard, the script's worker"
+    assert any("milo.exchange" in command for command in family.values())
+    assert set().union(*found.values()) == set()
+    assert set().union(*in_memory.values()) == set()
+    assert needles.found_below(tmp_path) == set()
