@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import errno
 from collections.abc import Iterable, Iterator
+from io import RawIOBase
 from pathlib import Path
 from urllib.parse import quote
 
@@ -65,14 +67,24 @@ def memory_of(pid: int) -> bytes | None:
         with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
             for line in maps.splitlines():
                 place, rights = line.split()[:2]
-                if "rw" not in rights:
-                    continue
-                low, high = (int(part, 16) for part in place.split("-"))
-                memory.seek(low)
-                parts.append(memory.read(high - low))
+                if "rw" in rights:
+                    parts.append(_region(memory, *(int(part, 16) for part in place.split("-"))))
     except PermissionError:
         return None
     return b"\n".join(parts)
+
+
+def _region(memory: RawIOBase, low: int, high: int) -> bytes:
+    memory.seek(low)
+    found = b""
+    try:
+        while part := memory.read(high - low - len(found)):
+            found += part
+    except OSError as error:
+        # Given back between the look at the list and this one.
+        if error.errno != errno.EIO:
+            raise
+    return found
 
 
 def of_process(pid: int, name: str) -> bytes:
