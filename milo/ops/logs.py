@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import threading
 from types import TracebackType
 from typing import Final
 
@@ -41,11 +42,22 @@ def set_up_logging(*, is_verbose: bool) -> None:
     handler.setFormatter(LineFormatter())
     logging.basicConfig(level=logging.INFO if is_verbose else logging.ERROR, handlers=[handler])
     sys.excepthook = _log_bug
+    threading.excepthook = _log_bug_of_thread
 
 
 def _log_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     # The interpreter's own way of showing it lets the error's text do what it likes.
     logging.getLogger("milo").critical("unexpected_error", exc_info=(kind, error, trace))
+
+
+def _log_bug_of_thread(given: threading.ExceptHookArgs) -> None:
+    name = "?" if given.thread is None else given.thread.name
+    error = given.exc_value or given.exc_type()
+    logging.getLogger("milo").critical(
+        "unexpected_error thread=%s",
+        name,
+        exc_info=(given.exc_type, error, given.exc_traceback),
+    )
 
 
 def _with_margin(text: str) -> str:

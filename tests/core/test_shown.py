@@ -117,7 +117,12 @@ def test_a_bug_is_logged_like_any_event() -> None:
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from milo.ops.logs import set_up_logging\n"
         "set_up_logging(is_verbose=False)\n"
-        "raise RuntimeError('a\\nERROR forged \\x1b[31m')\n"
+        "import threading\n"
+        "def fail():\n"
+        "    raise RuntimeError('a\\nERROR forged \\x1b[31m')\n"
+        "thread = threading.Thread(target=fail, name='ws-1')\n"
+        "thread.start(); thread.join()\n"
+        "fail()\n"
     )
     project = str(Path(__file__).resolve().parents[2])
     done = subprocess.run(
@@ -126,6 +131,9 @@ def test_a_bug_is_logged_like_any_event() -> None:
 
     lines = done.stderr.splitlines()
     assert done.returncode == 1
-    assert "CRITICAL milo unexpected_error" in lines[0]
-    assert all(line.startswith("  | ") for line in lines[1:])
+    events = [line for line in lines if not line.startswith("  | ")]
+    assert len(events) == 2
+    assert events[0].endswith("CRITICAL milo unexpected_error thread=ws-1")
+    assert events[1].endswith("CRITICAL milo unexpected_error")
+    assert lines.count("  | ERROR forged ?[31m") == 2
     assert "\x1b" not in done.stderr
