@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from milo.ops.folder_lock import GUARD_LOCK, holder_of
 from milo.ops.guard_process import running_guard
 from tests.needles import Needles, children_of, files_below, memory_of, of_process
 from tests.overhearing_proxy import Mood, OverhearingProxy, overhearing
@@ -92,7 +93,12 @@ async def user(tmp_path: Path) -> AsyncIterator[User]:
     ledger = str(folder / "ledger.jsonl")
     with running(tmp_path / "venue", "--speed", "1", "--ledger", ledger) as exchange:
         async with overhearing(exchange.address["rest_url"]) as proxy:
-            yield User(folder, proxy, exchange.address["api_key"], exchange.address["api_secret"])
+            user = User(folder, proxy, exchange.address["api_key"], exchange.address["api_secret"])
+            yield user
+            # One with something left to protect would wait for this venue for ever.
+            guard = holder_of(user.venue_folder, GUARD_LOCK)
+            if guard is not None:
+                os.kill(guard, signal.SIGKILL)
 
 
 class Session:
