@@ -61,7 +61,7 @@ from milo.wire.dialects import Dialect, place_of
 from milo.wire.limits import DEFAULT_LIMITS, WEIGHT_WINDOW_S, Lane, Limit, LimitKind, RateBudget
 from milo.wire.market import BEST_KLINES, KlineRow
 from milo.wire.rest import Effect, Request, Security, timed
-from milo.wire.sign import encode_params, with_signature
+from milo.wire.sign import KEY_HEADER, encode_params, with_signature, without_echo
 
 logger = logging.getLogger(__name__)
 
@@ -433,24 +433,28 @@ class ApiClient:
             async with self._session.request(
                 request.method, url, data=body, headers=headers, allow_redirects=False
             ) as response:
-                content = await response.read()
+                content = without_echo(
+                    await response.read(),
+                    sent=body or url.raw_query_string.encode("ascii"),
+                    api_key=headers.get(KEY_HEADER, ""),
+                )
                 return Answer(status=response.status, headers=response.headers, body=content)
+        # None of them is chained: the text of some is the whole URL, signature included.
         except aiohttp.ClientConnectorError as error:
-            raise Busy(self._unreachable(error)) from error
+            raise Busy(self._unreachable(error)) from None
         except aiohttp.ConnectionTimeoutError:
-            # Not chained: its text is the whole URL, signature included.
             raise Busy(
                 f"cannot reach {self._place}: no connection within {self._timeout.sock_connect} s; "
                 "check the network"
             ) from None
-        except TimeoutError as error:
+        except TimeoutError:
             raise OutcomeUnknown(
                 f"{request.title}: no answer within {self._timeout.total} s"
-            ) from error
+            ) from None
         except aiohttp.ClientError as error:
             raise OutcomeUnknown(
                 f"{request.title}: the connection broke before the answer ({type(error).__name__})"
-            ) from error
+            ) from None
 
     def _wire_form(self, request: Request[T]) -> tuple[URL, bytes | None, Mapping[str, str]]:
         """Return the URL, body and headers of a request, signed now if it must be."""
@@ -461,7 +465,7 @@ class ApiClient:
         encoded = encode_params(params)
         if request.security is not Security.NONE:
             signer = self._needed_signer(request)
-            headers["X-MBX-APIKEY"] = signer.api_key
+            headers[KEY_HEADER] = signer.api_key
             if request.security is Security.SIGNED:
                 encoded = with_signature(encoded, signer)
         address = f"{self._base}{request.path}"

@@ -12,7 +12,6 @@ import hashlib
 import os
 import secrets
 import tempfile
-import unicodedata
 from contextlib import suppress
 from pathlib import Path
 
@@ -32,10 +31,14 @@ from milo.keyfile import (
     load_keys,
     parse_key_file,
 )
+from milo.secret import Secret, wipe
+from milo.store.files import make_private_folder
 from milo.wire.sign import HmacSigner
 
 DEFAULT_VENUE = "binance"
 """The venue of MILOBOT's key file, which names none."""
+
+Password = Secret | str
 
 _FILE_MODE = 0o600
 
@@ -62,11 +65,13 @@ class KeyManager:
         """Tell whether the file is MILOBOT's unencrypted one; see `migrate_plaintext`."""
         return isinstance(self._parsed(), PlaintextKeys)
 
-    def venues(self, password: str) -> tuple[str, ...]:
+    def venues(self, password: Password) -> tuple[str, ...]:
         """Return the names of the venues whose keys the file holds, sorted."""
-        return tuple(sorted(self._open(password)))
+        keys = self._open(password)
+        _forget(keys)
+        return tuple(sorted(keys))
 
-    def set_keys(self, venue: str, api_key: str, api_secret: str, password: str) -> None:
+    def set_keys(self, venue: str, api_key: str, api_secret: str, password: Password) -> None:
         """Store a venue's keys; those of other venues stay.
 
         Where the file exists already, `password` must be the file's.
@@ -75,25 +80,31 @@ class KeyManager:
             raise ConfigError("name the venue whose keys these are")
         pair = checked_keys(api_key, api_secret, name=f"keys of {venue}")
         keys = self._open(password) if self.exists() else {}
-        self._write(keys | {venue: pair}, password)
+        try:
+            self._write(keys | {venue: pair}, password)
+        finally:
+            _forget(keys | {venue: pair})
 
-    def signer(self, venue: str, password: str) -> HmacSigner:
+    def signer(self, venue: str, password: Password) -> HmacSigner:
         """Return the signer of a venue's keys."""
         keys = self._open(password)
-        if venue not in keys:
-            held = ", ".join(sorted(keys)) or "none"
-            raise ConfigError(
-                f"{self._path} holds no keys of {venue} (it holds: {held}): "
-                f"run --set-keys {venue} first"
-            )
-        return HmacSigner(keys[venue].api_key, keys[venue].api_secret)
+        try:
+            if venue not in keys:
+                held = ", ".join(sorted(keys)) or "none"
+                raise ConfigError(
+                    f"{self._path} holds no keys of {venue} (it holds: {held}): "
+                    f"run --set-keys {venue} first"
+                )
+            return HmacSigner(keys[venue].api_key, keys[venue].api_secret)
+        finally:
+            _forget(keys)
 
-    async def unlock(self, venue: str, password: str) -> HmacSigner:
+    async def unlock(self, venue: str, password: Password) -> HmacSigner:
         """Do what `signer` does, in a thread, so that the event loop goes on."""
         return await asyncio.to_thread(self.signer, venue, password)
 
     def migrate_plaintext(
-        self, password: str | None = None, *, venue: str = DEFAULT_VENUE
+        self, password: Password | None = None, *, venue: str = DEFAULT_VENUE
     ) -> str | None:
         """Encrypt MILOBOT's plaintext file in place; return the line that says so.
 
@@ -111,7 +122,7 @@ class KeyManager:
             f"with the password {whose}. Delete any other copy of the old file."
         )
 
-    def _open(self, password: str) -> dict[str, ApiKeys]:
+    def _open(self, password: Password) -> dict[str, ApiKeys]:
         found = self._parsed()
         if isinstance(found, PlaintextKeys):
             raise ConfigError(f"{self._path} holds its keys in plain text: encrypt it first")
@@ -119,7 +130,7 @@ class KeyManager:
         try:
             return _unsealed(found, key, str(self._path))
         finally:
-            _wipe(key)
+            wipe(key)
 
     def _parsed(self) -> SealedKeys | PlaintextKeys:
         try:
@@ -133,7 +144,7 @@ class KeyManager:
             raise ConfigError(f"{self._path} is not a key file of Milo: it is too large")
         return parse_key_file(raw, name=str(self._path))
 
-    def _write(self, keys: dict[str, ApiKeys], password: str) -> None:
+    def _write(self, keys: dict[str, ApiKeys], password: Password) -> None:
         raw = _sealed(keys, password).render()
         try:
             _replace_file(self._path, raw)
@@ -141,21 +152,19 @@ class KeyManager:
             raise StoreError(f"cannot write {self._path}: {error.strerror}") from error
 
 
-def _derived_key(password: str, salt: bytes, iterations: int) -> bytearray:
-    if not password:
+def _derived_key(password: Password, salt: bytes, iterations: int) -> bytearray:
+    secret = Secret(password) if isinstance(password, str) else password
+    if secret.is_empty:
         raise ConfigError("an empty password protects nothing: choose one")
     try:
-        # One text has several encodings; systems differ in which one their keyboards send.
-        secret = bytearray(unicodedata.normalize("NFC", password).encode())
-    except UnicodeEncodeError:
-        raise ConfigError("the password holds bytes that are no text: choose another") from None
-    try:
-        return bytearray(hashlib.pbkdf2_hmac("sha256", secret, salt, iterations, KEY_BYTES))
+        raw = hashlib.pbkdf2_hmac("sha256", secret.bytes(), salt, iterations, KEY_BYTES)
+        return bytearray(raw)
     finally:
-        _wipe(secret)
+        if secret is not password:
+            secret.forget()
 
 
-def _sealed(keys: dict[str, ApiKeys], password: str) -> SealedKeys:
+def _sealed(keys: dict[str, ApiKeys], password: Password) -> SealedKeys:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     header = SealedKeys(
@@ -165,12 +174,12 @@ def _sealed(keys: dict[str, ApiKeys], password: str) -> SealedKeys:
         sealed=b"",
     )
     key = _derived_key(password, header.salt, header.iterations)
-    plain = bytearray(dump_keys(keys))
+    plain = dump_keys(keys)
     try:
         data = AESGCM(key).encrypt(header.nonce, plain, header.associated_data())
     finally:
-        _wipe(plain)
-        _wipe(key)
+        wipe(plain)
+        wipe(key)
     return SealedKeys(
         iterations=header.iterations, salt=header.salt, nonce=header.nonce, sealed=data
     )
@@ -187,19 +196,19 @@ def _unsealed(found: SealedKeys, key: bytearray, name: str) -> dict[str, ApiKeys
     except InvalidTag:
         raise ConfigError(f"{name}: wrong password, or the file was changed") from None
     finally:
-        _wipe(plain)
+        wipe(plain)
 
 
-def _wipe(buffer: bytearray) -> None:
-    """Overwrite a secret; Python's own copies of strings are out of reach."""
-    buffer[:] = bytes(len(buffer))
+def _forget(keys: dict[str, ApiKeys]) -> None:
+    for pair in keys.values():
+        pair.api_secret.forget()
 
 
 def _replace_file(path: Path, raw: bytes) -> None:
     """Put `raw` at `path` so that a crash leaves the old file or the new one, never a part."""
     # A link stays a link: what it points to is replaced.
     target = Path(os.path.realpath(path))
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_private_folder(target.parent)
     # mkstemp makes a file that nobody else can open, from the start.
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:

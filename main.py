@@ -10,7 +10,9 @@ import asyncio
 import functools
 import getpass
 import importlib
+import io
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -19,39 +21,45 @@ from typing import TYPE_CHECKING, Any
 
 from milo.cli import Parsed, inputs_of, parse_command_line
 from milo.config import Config, load_config, unknown_environment
-from milo.errors import ConfigError, EngineError
+from milo.errors import ConfigError, EngineError, ScriptError
 from milo.ops.hardening import harden
+from milo.ops.logs import set_up_logging
+from milo.secret import Secret, wipe
+from milo.shown import shown_line, shown_text
 
 if TYPE_CHECKING:
     from milo.cli.context import App, Makers
 
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
+_STDIN = 0
+_LONGEST_LINE = 4096
 
 
 class Terminal:
-    """The console of a command: results on stdout, everything else on stderr."""
+    """The console of a command: results on stdout, everything else on stderr.
+
+    What it prints may hold names and texts of strangers: no more than newlines gets through.
+    """
 
     def say(self, text: str) -> None:
-        print(text, flush=True)
+        print(shown_text(text), flush=True)
 
     def warn(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        print(shown_text(text), file=sys.stderr, flush=True)
 
     def ask(self, prompt: str) -> str:
         self._prompt(prompt)
-        line = sys.stdin.readline()
-        if not line:
-            raise ConfigError("an answer is needed and nobody can give one (no input)")
-        return line.rstrip("\n")
+        return _typed_line().decode("utf-8", "replace")
 
-    def ask_secret(self, prompt: str) -> str:
+    def ask_secret(self, prompt: str) -> Secret:
         if sys.stdin.isatty():
-            return getpass.getpass(prompt)
-        return self.ask(prompt)
+            return Secret(getpass.getpass(shown_text(prompt)))
+        self._prompt(prompt)
+        return Secret.taking(_typed_line())
 
     def _prompt(self, prompt: str) -> None:
-        print(prompt, end="", file=sys.stderr, flush=True)
+        print(shown_text(prompt), end="", file=sys.stderr, flush=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,13 +70,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"milo: this process is not closed to others: {problem}", file=sys.stderr)
     arguments = sys.argv[1:] if argv is None else list(argv)
     is_verbose = "-v" in arguments or "--verbose" in arguments
+    _show_any_character()
+    # What a trading engine writes is its owner's: journal, logs, the addresses of its helpers.
+    os.umask(0o077)
     try:
         parsed = parse_command_line(arguments)
         config = load_config(parsed.flags, file=parsed.config_file)
         is_verbose = config.verbose
-        _set_up_logging(is_verbose)
+        set_up_logging(is_verbose=is_verbose)
         for name in unknown_environment():
-            print(f"milo: ignored environment variable {name}", file=sys.stderr)
+            print(shown_line(f"milo: ignored environment variable {name}"), file=sys.stderr)
         return _run(parsed, config)
     except EngineError as error:
         return _fail(error, is_verbose)
@@ -152,18 +163,43 @@ def _root(name: str) -> Any:
     return importlib.import_module(name)
 
 
-def _set_up_logging(is_verbose: bool) -> None:
-    logging.basicConfig(
-        level=logging.INFO if is_verbose else logging.ERROR,
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-        stream=sys.stderr,
-    )
+def _typed_line() -> bytearray:
+    """Return a line of the standard input, without its end; ConfigError where nobody types.
+
+    Read past Python's own buffers, which would keep a copy of a password for as long as we run.
+    """
+    line = bytearray(_LONGEST_LINE)
+    for length in range(_LONGEST_LINE):
+        byte = os.read(_STDIN, 1)
+        if byte == b"\n":
+            return _cut(line, length)
+        if not byte:
+            if length:
+                return _cut(line, length)
+            raise ConfigError("an answer is needed and nobody can give one (no input)")
+        line[length : length + 1] = byte
+    raise ConfigError(f"an answer has {_LONGEST_LINE} characters at the most")
+
+
+def _cut(line: bytearray, length: int) -> bytearray:
+    typed = line[:length]
+    wipe(line)
+    return typed
+
+
+def _show_any_character() -> None:
+    """Let no character that this terminal lacks end a run: it is written as its number."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _fail(error: EngineError, is_verbose: bool) -> int:
     if is_verbose:
         logging.getLogger("milo").error("command_failed", exc_info=error)
-    print(f"error: {error}", file=sys.stderr, flush=True)
+    # Only a script's error has several lines: it shows the script's own one.
+    show = shown_text if isinstance(error, ScriptError) else shown_line
+    print(f"error: {show(str(error))}", file=sys.stderr, flush=True)
     return error.exit_code
 
 

@@ -11,6 +11,8 @@ import asyncio
 import contextlib
 import hashlib
 import logging
+import os
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -54,6 +56,7 @@ from milo.script.worker.process import (
     WorkerProcess,
 )
 from milo.script.worker.spares import Spares
+from milo.shown import MAX_NAME, shown_line, shown_path
 
 __all__ = [
     "AccountView",
@@ -109,6 +112,8 @@ class ScriptExecutor:
         """
         self._path = path
         self._is_trusted = is_trusted
+        self._file_name = shown_line(path.name, MAX_NAME)
+        """As it is shown: whoever wrote the script may have chosen its name as well."""
         self._inputs = dict(inputs or {})
         self._limits = limits or ScriptLimits()
         if spares is None or spares.memory_mb != self._limits.memory_mb:
@@ -232,7 +237,7 @@ class ScriptExecutor:
     async def _load(self, process: WorkerProcess) -> ScriptHeader:
         budget, soft_ms = self._budget(self._limits.load_cpu_ms)
         options = LoadOptions(
-            name=self._path.name,
+            name=self._file_name,
             max_awaits=self._limits.awaits,
             recursion=self._limits.recursion,
         )
@@ -242,14 +247,14 @@ class ScriptExecutor:
         )
         if isinstance(reply, Fault):
             if reply.kind == "veto":
-                _log.warning("script_veto script=%s reason=%r", self._path.name, reply.message)
+                _log.warning("script_veto script=%s reason=%r", self._file_name, reply.message)
             raise await self._faulted(reply, cpu_ms)
         if not isinstance(reply, Loaded):
             raise WorkerFailure(_NO_ANSWER)
         try:
             return checked_header(
                 reply,
-                name=self._path.stem,
+                name=_stem_of(self._path),
                 text_sha256=hashlib.sha256(self._raw).hexdigest(),
             )
         except Forged as error:
@@ -259,7 +264,7 @@ class ScriptExecutor:
         try:
             return input_values(header.inputs, self._inputs)
         except ValueError as error:
-            raise ConfigError(f"{self._path.name}: {error}") from None
+            raise ConfigError(f"{self._file_name}: {error}") from None
 
     async def _ready(self) -> _Prepared:
         """Return the worker; waits where a replacement is still being prepared."""
@@ -269,7 +274,7 @@ class ScriptExecutor:
             self._replace()
             if not failure.is_silent_end or self._is_lost_often():
                 raise failure
-            _log.warning("script_worker_lost script=%s", self._path.name)
+            _log.warning("script_worker_lost script=%s", self._file_name)
             worker = None
         if worker is None:
             if self._preparing is None:
@@ -461,7 +466,7 @@ class ScriptExecutor:
     ) -> ScriptError:
         line, column, end_column = place
         text = fault_text(
-            self._path.name,
+            self._file_name,
             message,
             self._lines,
             line=line,
@@ -471,7 +476,8 @@ class ScriptExecutor:
         )
         return ScriptError(
             text,
-            script=self._path.stem,
+            script=_stem_of(self._path),
+            message=message,
             line=line,
             column=column,
             breach=breach,
@@ -520,22 +526,38 @@ def _candle_frames(worker: _Prepared, candles: Candles) -> bytes:
     return history_frame() + (candle_frames(candles, 0) if count else b"")
 
 
+def _stem_of(path: Path) -> str:
+    return shown_line(path.stem, MAX_NAME)
+
+
 def _read(path: Path) -> bytes:
+    """Return the bytes of a script's file; ScriptError where it is none that can be loaded."""
     try:
-        with path.open("rb") as file:
+        # A pipe in the file's place must not keep us waiting for somebody to write into it.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(handle, "rb") as file:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise _unreadable(path, "not a regular file")
             raw = file.read(MAX_TEXT_BYTES + 1)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise ScriptError(f"{path}: cannot be read: {reason}", script=path.stem) from None
+        raise _unreadable(path, error.strerror or str(error)) from None
     if len(raw) > MAX_TEXT_BYTES:
-        raise ScriptError(
-            f"{path.name}: larger than {MAX_TEXT_BYTES} bytes (64 KiB), the most that a script"
-            " may have",
-            script=path.stem,
+        raise _refused(
+            path, f"larger than {MAX_TEXT_BYTES} bytes (64 KiB), the most that a script may have"
         )
     if not raw.strip():
-        raise ScriptError(f"{path.name}: the file is empty", script=path.stem)
+        raise _refused(path, "the file is empty")
     return raw
+
+
+def _unreadable(path: Path, reason: str) -> ScriptError:
+    message = f"cannot be read: {reason}"
+    return ScriptError(f"{shown_path(path)}: {message}", script=_stem_of(path), message=message)
+
+
+def _refused(path: Path, message: str) -> ScriptError:
+    text = f"{shown_line(path.name, MAX_NAME)}: {message}"
+    return ScriptError(text, script=_stem_of(path), message=message)
 
 
 async def check_script(

@@ -23,6 +23,7 @@ import main as milo
 from milo.cli.context import App, Arguments
 from milo.cli.run_script import run
 from milo.config import load_config
+from milo.secret import Secret
 
 P50_LIMIT_MS = 5.0
 P99_LIMIT_MS = 20.0
@@ -91,7 +92,7 @@ class Quiet:
     def ask(self, prompt: str) -> str:
         raise RuntimeError(prompt)
 
-    def ask_secret(self, prompt: str) -> str:
+    def ask_secret(self, prompt: str) -> Secret:
         raise RuntimeError(prompt)
 
 

@@ -11,6 +11,7 @@ import difflib
 import math
 import os
 import re
+import sys
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from typing import Any
 
 from milo.errors import ConfigError
 from milo.intervals import INTERVALS
+from milo.secret import Secret
 
 STEPPED = 0.0
 """The speed called `max`: the exchange's clock moves only when the engine is idle."""
@@ -267,7 +269,7 @@ class Config:
     verbose: bool = _setting(False, _flag, "show log lines and tracebacks")
     origins: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Where each value came from: flag, environment, file or default."""
-    key_password: str | None = field(default=None, repr=False)
+    key_password: Secret | None = field(default=None, repr=False)
     """The key file's password where the environment gives one; never shown."""
 
     @property
@@ -315,7 +317,37 @@ def load_config(
         except ValueError as error:
             raise ConfigError(f"{shown} {raw!r}: {error}") from None
         origins[name] = origin
-    return Config(**values, origins=origins, key_password=env.get(PASSWORD_ENV))  # type: ignore[arg-type]
+    password = take_password() if environ is None else environ.get(PASSWORD_ENV)
+    secret = None if password is None else Secret(password)
+    return Config(**values, origins=origins, key_password=secret)  # type: ignore[arg-type]
+
+
+def take_password() -> str | None:
+    """Return the key file's password from the environment, and take it out of there.
+
+    What a process was started with stays readable in /proc/PID/environ for as long as it runs, so
+    it is overwritten there as well, where the system can do that.
+    """
+    password = os.environ.get(PASSWORD_ENV)
+    if password is None:
+        return None
+    if sys.platform == "linux":
+        _overwrite_in_environment(PASSWORD_ENV)
+    del os.environ[PASSWORD_ENV]
+    return password
+
+
+def _overwrite_in_environment(name: str) -> None:
+    # Few commands have a password there, and this import takes its time.
+    import ctypes
+
+    libc = ctypes.CDLL(None)
+    libc.getenv.restype = ctypes.c_void_p
+    libc.strlen.argtypes = [ctypes.c_void_p]
+    libc.strlen.restype = ctypes.c_size_t
+    place = libc.getenv(name.encode())
+    if place:
+        ctypes.memset(place, ord("*"), libc.strlen(place))
 
 
 def unknown_environment(environ: Mapping[str, str] | None = None) -> list[str]:

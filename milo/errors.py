@@ -18,7 +18,8 @@ class ConfigError(EngineError):
 class ScriptError(EngineError):
     """A user's script is at fault; that script stops, nothing else does.
 
-    `text` is the whole message, already with file, line, column, source line and caret where known.
+    `text` is the whole message, already with file, line, column, source line and caret where known;
+    `message` is what is wrong, alone.
     """
 
     exit_code = 2
@@ -33,8 +34,10 @@ class ScriptError(EngineError):
         breach: bool = False,
         security: bool = False,
         prints: tuple[str, ...] = (),
+        message: str = "",
     ) -> None:
         super().__init__(text)
+        self.message = message or text
         self.script = script
         self.line = line
         self.column = column

@@ -10,11 +10,13 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from milo.errors import ConfigError
+from milo.secret import Secret
 
 MIN_ITERATIONS = 600_000
 MAX_ITERATIONS = 10_000_000
@@ -32,6 +34,8 @@ _KDF = "PBKDF2-HMAC-SHA256"
 _CIPHER = "AES-256-GCM"
 _PLAINTEXT_FIELDS = frozenset({"api_key", "api_secret", "password"})
 _MAX_KEY_CHARS = 512
+_SECRET_FIELD = re.compile(rb'"api_secret": "((?:[^"\\]|\\.)*)"')
+_BACKSLASH = ord("\\")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +43,7 @@ class ApiKeys:
     """A venue's key and secret; never shown."""
 
     api_key: str = field(repr=False)
-    api_secret: str = field(repr=False)
+    api_secret: Secret = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +51,7 @@ class PlaintextKeys:
     """What MILOBOT's documented, unencrypted key file holds; never shown."""
 
     keys: ApiKeys
-    password: str = field(repr=False)
+    password: Secret = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +104,7 @@ def parse_key_file(raw: bytes, *, name: str) -> SealedKeys | PlaintextKeys:
             "api_secret and password, each a text, and nothing else; it stays as it is"
         )
     keys = checked_keys(document["api_key"], document["api_secret"], name=name)
-    return PlaintextKeys(keys=keys, password=document["password"])
+    return PlaintextKeys(keys=keys, password=Secret(document["password"]))
 
 
 def checked_keys(api_key: str, api_secret: str, *, name: str) -> ApiKeys:
@@ -110,29 +114,53 @@ def checked_keys(api_key: str, api_secret: str, *, name: str) -> ApiKeys:
         # The key travels in an HTTP header: nothing but visible ASCII may get there.
         if not text or len(text) > _MAX_KEY_CHARS or not all("!" <= char <= "~" for char in text):
             raise ConfigError(f"{name}: the {what} is empty or holds what no exchange gives out")
-    return ApiKeys(api_key=pair[0], api_secret=pair[1])
+    return ApiKeys(api_key=pair[0], api_secret=Secret(pair[1]))
 
 
-def dump_keys(keys: Mapping[str, ApiKeys]) -> bytes:
-    """Return what is sealed: the venues' keys as JSON."""
-    return json.dumps(
-        {
-            venue: {"api_key": pair.api_key, "api_secret": pair.api_secret}
-            for venue, pair in sorted(keys.items())
-        }
-    ).encode()
+def dump_keys(keys: Mapping[str, ApiKeys]) -> bytearray:
+    """Return what is sealed, the venues' keys as JSON; the caller overwrites it after use."""
+    return bytearray(
+        json.dumps(
+            {
+                venue: {"api_key": pair.api_key, "api_secret": pair.api_secret.text()}
+                for venue, pair in sorted(keys.items())
+            }
+        ).encode()
+    )
 
 
-def load_keys(plain: bytes | bytearray, *, name: str) -> dict[str, ApiKeys]:
-    """Read what `dump_keys` made; ConfigError for anything else."""
+def load_keys(plain: bytearray, *, name: str) -> dict[str, ApiKeys]:
+    """Read what `dump_keys` made; ConfigError for anything else.
+
+    The secrets in `plain` are overwritten: they come out as bytes that can be forgotten, and
+    Python's JSON reader, whose texts cannot be, never meets them.
+    """
+    secrets = _cut_out_secrets(plain)
     try:
+        document = json.loads(plain)
         return {
-            venue: ApiKeys(api_key=pair["api_key"], api_secret=pair["api_secret"])
-            for venue, pair in json.loads(plain).items()
+            venue: ApiKeys(api_key=pair["api_key"], api_secret=secret)
+            for (venue, pair), secret in zip(document.items(), secrets, strict=True)
         }
     except (ValueError, KeyError, TypeError, AttributeError):
         # Without the cause: its text could hold a secret.
         raise ConfigError(f"{name} holds keys in a form that this Milo does not know") from None
+
+
+def _cut_out_secrets(plain: bytearray) -> list[Secret]:
+    """Return the secrets in their order, and put stars in their places."""
+    found: list[Secret] = []
+    for start, end in [match.span(1) for match in _SECRET_FIELD.finditer(plain)]:
+        raw = bytearray()
+        is_escaped = False
+        for byte in memoryview(plain)[start:end]:
+            # JSON escapes no other visible ASCII than these two.
+            is_escaped = byte == _BACKSLASH and not is_escaped
+            if not is_escaped:
+                raw.append(byte)
+        plain[start:end] = b"*" * (end - start)
+        found.append(Secret.taking(raw))
+    return found
 
 
 def _json_object(raw: bytes, name: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from milo.model import (
     PositionReport,
     SymbolConfig,
 )
+from milo.secret import Secret
 
 
 class Signer(Protocol):
@@ -106,6 +107,6 @@ class Console(Protocol):
         """Return the line that the person types; ConfigError where nobody can."""
         ...
 
-    def ask_secret(self, prompt: str) -> str:
+    def ask_secret(self, prompt: str) -> Secret:
         """As `ask`, without showing what is typed."""
         ...

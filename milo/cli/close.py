@@ -15,6 +15,7 @@ from milo.errors import ConfigError, EngineError, OrderNotFound, OutcomeUnknown,
 from milo.model import NewOrder, OrderType, PositionReport
 from milo.ops.folder_lock import LOCK_FILE, holder_of
 from milo.orders.ids import Leg, client_id, is_ours, run_id_of, signal_key
+from milo.shown import shown_line
 
 TRIES = 25
 PAUSE_S = 0.2
@@ -50,10 +51,10 @@ async def _close_all(app: App, venue: OpenVenue, chosen: list[PositionReport]) -
         try:
             await _close(venue, position, run_id)
         except EngineError as error:
-            app.console.warn(f"{position.symbol}: NOT closed: {error}")
+            app.console.warn(f"{shown_line(position.symbol)}: NOT closed: {error}")
             is_good = False
         else:
-            app.console.say(f"{position.symbol}: closed")
+            app.console.say(f"{shown_line(position.symbol)}: closed")
     return is_good
 
 

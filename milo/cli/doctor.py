@@ -11,7 +11,7 @@ from milo.cli.doctor_machine import check_machine
 from milo.cli.doctor_venue import VenueChecks
 from milo.cli.findings import Finding, closing_line, fail, findings_json, has_failed, line_of
 from milo.cli.json_output import check_json_path, give_json, says_json_only
-from milo.cli.venue import OpenVenue, Purpose, open_venue, venue_folder
+from milo.cli.venue import OpenVenue, Purpose, keys_path, open_venue, venue_folder
 from milo.errors import ConfigError, EngineError
 
 _NETWORK_ADVICE = "check the network, the venue's name and --data-dir"
@@ -22,7 +22,8 @@ async def run(app: App) -> int:
     check_json_path(app)
     config = app.config
     folder = await asyncio.to_thread(venue_folder, config)
-    findings = await asyncio.to_thread(check_machine, config.data_dir, folder)
+    keys = keys_path(config)
+    findings = await asyncio.to_thread(check_machine, config.data_dir, folder, keys)
     findings.append(await check_isolation(is_trusted=config.trust_script))
     async with AsyncExitStack() as stack:
         venue, problems = await _open(app, stack)

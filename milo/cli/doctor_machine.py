@@ -1,9 +1,10 @@
-"""The doctor's checks of this computer: disk, journal, limits, the kill file."""
+"""The doctor's checks of this computer: disk, journal, limits, kill file, key file."""
 
 from __future__ import annotations
 
 import resource
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -22,10 +23,12 @@ LOW_FREE_MB = 2_000
 SLOW_WRITE_MS = 50.0
 _WRITES = 5
 LEAST_FILES = 256
+_OTHERS_READ_OR_WRITE = 0o077
+_OTHERS_WRITE = 0o022
 _PROBE_BYTES = b"x" * 4096
 
 
-def check_machine(data_dir: Path, folder: Path) -> list[Finding]:
+def check_machine(data_dir: Path, folder: Path, keys: Path) -> list[Finding]:
     """Return what this computer says; `folder` is the venue's own. Blocks for the disk."""
     checks: list[tuple[str, Callable[[], Finding]]] = [
         ("disk space", partial(_space, data_dir)),
@@ -33,6 +36,7 @@ def check_machine(data_dir: Path, folder: Path) -> list[Finding]:
         ("journal", partial(_journal, folder / "journal.db")),
         ("open files", _open_files),
         ("kill file", partial(_kill_file, data_dir)),
+        ("key file", partial(_key_file, keys)),
     ]
     return [_told(name, check) for name, check in checks]
 
@@ -98,3 +102,19 @@ def _kill_file(data_dir: Path) -> Finding:
     if path.exists():
         return warn("kill file", f"{path} is there: nothing is opened", "remove it to trade again")
     return ok("kill file", "none")
+
+
+def _key_file(path: Path) -> Finding:
+    try:
+        file, folder = path.stat(), path.parent.stat()
+    except FileNotFoundError:
+        return skip("key file", f"none at {path}")
+    if file.st_mode & _OTHERS_READ_OR_WRITE:
+        return warn("key file", f"other users may open {path}", f"chmod 600 {path}")
+    if folder.st_mode & _OTHERS_WRITE and not folder.st_mode & stat.S_ISVTX:
+        return warn(
+            "key file",
+            f"other users may replace files in {path.parent}",
+            f"chmod 700 {path.parent}",
+        )
+    return ok("key file", f"{path} is its owner's own")

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from milo.shown import shown_line
+
 
 class Status(StrEnum):
     """How a check came out; only FAIL makes the command fail."""
@@ -45,7 +47,7 @@ def skip(check: str, why: str) -> Finding:
 
 def line_of(finding: Finding) -> str:
     """Return a finding as the one line that the console shows."""
-    seen = " ".join(finding.seen.split())
+    seen = shown_line(" ".join(finding.seen.split()))
     advice = f" -> {finding.advice}" if finding.advice else ""
     return f"{finding.status:<4}  {finding.check:<16}  {seen}{advice}"
 

@@ -134,7 +134,9 @@ async def _outside_place(app: App) -> _Place:
     venue = venue_of(app.config.exchange)
     if venue.is_real and not app.config.live:
         raise ConfigError(f"{venue.title}: the guard sends real orders; give --live")
-    signer, _ = await asyncio.to_thread(unlocked, app, venue.name, is_needed=True)
+    signer, password = await asyncio.to_thread(unlocked, app, venue.name, is_needed=True)
+    if password is not None:
+        password.forget()
     folder = (app.config.data_dir / venue.name).resolve()
     return _Place(
         title=venue.title,

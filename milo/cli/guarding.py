@@ -30,9 +30,11 @@ async def guarding(
         venue.folder, _arguments(app, symbols), venue=venue.rest_url, password=venue.password
     )
     if not _is_needed(app, venue, keeper):
+        keeper.forget()
         yield None
         return
     if app.config.no_guard:
+        keeper.forget()
         operator.problem("no guard (--no-guard): nobody watches the stops if this process dies")
         yield None
         return
@@ -51,6 +53,7 @@ async def guarding(
         finally:
             await asyncio.shield(link.bye(ends_guard=True))
             running.cancel()
+            keeper.forget()
 
 
 def _is_needed(app: App, venue: OpenVenue, keeper: GuardKeeper) -> bool:

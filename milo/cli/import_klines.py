@@ -10,6 +10,7 @@ from typing import TypeVar
 from milo.cli.context import App
 from milo.clock import iso_minute
 from milo.errors import ConfigError
+from milo.store.files import make_private_folder
 from milo.store.imports import import_klines
 
 HISTORY = "history.db"
@@ -42,7 +43,7 @@ async def run(app: App) -> int:
     path = Path(app.arguments.values[0])
     folder = config.data_dir.resolve()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private_folder(folder)
     except OSError as error:
         raise ConfigError(f"cannot use the data directory {folder}: {error.strerror}") from None
     report = await import_klines(

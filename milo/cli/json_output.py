@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from milo.cli.context import App
-from milo.cli.summary import write_summary
+from milo.cli.summary import json_text, write_summary
 from milo.errors import ConfigError
 
 STDOUT = Path("-")
@@ -29,6 +27,6 @@ def says_json_only(app: App) -> bool:
 def give_json(app: App, content: dict[str, Any]) -> None:
     """Write the content where --json says, if it says so; StoreError where it cannot."""
     if says_json_only(app):
-        app.console.say(msgspec.json.format(msgspec.json.encode(content), indent=2).decode())
+        app.console.say(json_text(content))
     elif app.config.json is not None:
         write_summary(app.config.json, content)

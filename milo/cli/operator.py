@@ -10,6 +10,7 @@ from milo.clock import VenueClock, iso_minute
 from milo.commands import Note, NoteKind
 from milo.model import ScriptResult
 from milo.ports import Console
+from milo.shown import shown_line
 
 LINES_KEPT = 300
 _LOUD = frozenset({NoteKind.PROBLEM})
@@ -17,7 +18,10 @@ _LOG_KINDS = {NoteKind.PROBLEM: LogKind.ERROR, NoteKind.REFUSED: LogKind.WARNING
 
 
 class Operator:
-    """Prints lines with the venue's time, and keeps the newest for the chart page."""
+    """Prints lines with the venue's time, and keeps the newest for the chart page.
+
+    One call is one line, whatever a venue's answer in it holds; only a script's error has more.
+    """
 
     def __init__(self, console: Console, clock: VenueClock, *, shows_prints: bool) -> None:
         self._console = console
@@ -27,18 +31,21 @@ class Operator:
 
     def say(self, text: str) -> None:
         """Tell a line of the run."""
+        text = shown_line(text)
         self._keep(LogKind.EVENT, text)
         self._console.say(text)
 
     def problem(self, text: str) -> None:
         """Tell a line that someone may have to act upon."""
+        text = shown_line(text)
         self._keep(LogKind.ERROR, text)
         self._console.warn(f"{self._now()} {text}")
 
     def note(self, note: Note) -> None:
         """Tell what the trading core did or refused."""
-        self._keep(_LOG_KINDS.get(note.kind, LogKind.EVENT), f"{note.symbol} {note.text}")
-        line = f"{self._now()} {note.symbol} {note.text}  [{note.script}]"
+        text = shown_line(f"{note.symbol} {note.text}")
+        self._keep(_LOG_KINDS.get(note.kind, LogKind.EVENT), text)
+        line = f"{self._now()} {text}  [{shown_line(note.script)}]"
         if note.kind in _LOUD:
             self._console.warn(line)
         else:

@@ -10,6 +10,7 @@ from typing import Any
 from milo.cli.protection import Shield, shield_of, stop_of, target_of, trigger_of
 from milo.model import OrderReport, PositionReport, SymbolConfig
 from milo.money import plain, shown
+from milo.shown import shown_line
 
 UNKNOWN = "-"
 _COLUMNS = 5
@@ -87,9 +88,10 @@ def _cell(label: str, value: str, width: int) -> str:
 
 
 def _head(row: PositionRow) -> str:
-    script = UNKNOWN if row.script is None else row.script
+    script = UNKNOWN if row.script is None else shown_line(row.script)
     position = row.position
-    return f"{row.number:>3}  {position.symbol} {position.direction}  {row.shield}  script {script}"
+    symbol = shown_line(position.symbol)
+    return f"{row.number:>3}  {symbol} {position.direction}  {row.shield}  script {script}"
 
 
 def _cells(row: PositionRow) -> list[tuple[str, str]]:

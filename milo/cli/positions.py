@@ -10,6 +10,7 @@ from milo.cli.venue import OpenVenue, Purpose, open_venue
 from milo.errors import StoreError
 from milo.model import Direction, PositionReport
 from milo.money import plain
+from milo.shown import shown_line
 
 
 async def run(app: App) -> int:
@@ -35,7 +36,7 @@ async def open_positions(venue: OpenVenue) -> list[PositionReport]:
 def position_line(position: PositionReport) -> str:
     """Return in a few words which position this is."""
     return (
-        f"{position.symbol} {position.direction} {plain(abs(position.qty))} "
+        f"{shown_line(position.symbol)} {position.direction} {plain(abs(position.qty))} "
         f"@ {plain(position.entry_price)}"
     )
 

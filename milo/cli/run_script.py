@@ -28,6 +28,7 @@ from milo.errors import ConfigError, ScriptError
 from milo.intervals import INTERVAL_MS
 from milo.orders.ids import run_id_of
 from milo.orders.ledger import open_rows
+from milo.shown import shown_path
 
 CHART_PORT = 8080
 
@@ -266,5 +267,5 @@ def script_paths(values: Sequence[str]) -> tuple[Path, ...]:
     paths = tuple(Path(value) for value in values)
     for path in paths:
         if not path.is_file():
-            raise ConfigError(f"script {path}: no such file")
+            raise ConfigError(f"script {shown_path(path)}: no such file")
     return paths

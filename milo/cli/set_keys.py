@@ -24,15 +24,17 @@ async def run(app: App) -> int:
             console.warn(told)
     is_new = not keys.exists()
     api_key = console.ask(f"API key for {venue}: ").strip()
-    api_secret = console.ask_secret("API secret: ").strip()
-    if not api_key or not api_secret:
+    api_secret = console.ask_secret("API secret: ")
+    if not api_key or api_secret.is_empty:
         raise ConfigError("API key and secret must not be empty; nothing was stored")
     if password is None:
         password = console.ask_secret(f"Password of {path}: ")
         if is_new and console.ask_secret("Password again: ") != password:
             raise ConfigError("the passwords differ; nothing was stored")
-    if is_new and len(password) < MIN_PASSWORD:
+    if is_new and len(password.text()) < MIN_PASSWORD:
         raise ConfigError(f"the password needs {MIN_PASSWORD} characters or more")
-    await asyncio.to_thread(keys.set_keys, venue, api_key, api_secret, password)
+    await asyncio.to_thread(keys.set_keys, venue, api_key, api_secret.text(), password)
+    api_secret.forget()
+    password.forget()
     console.say(f"keys for {venue} stored, encrypted, in {path}")
     return 0

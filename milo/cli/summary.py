@@ -79,9 +79,14 @@ def versions() -> dict[str, str]:
     }
 
 
+def json_text(content: dict[str, Any]) -> str:
+    """Return the JSON as text of ASCII only: no character in it can steer a terminal."""
+    return json.dumps(content, indent=2)
+
+
 def write_summary(path: Path, content: dict[str, Any]) -> None:
     """Write the summary whole or not at all; StoreError where it cannot be written."""
-    text = json.dumps(content, indent=2) + "\n"
+    text = json_text(content) + "\n"
     try:
         write_atomically(path, text.encode())
     except OSError as error:

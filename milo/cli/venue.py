@@ -20,7 +20,9 @@ from milo.model import Instrument
 from milo.ops.exchange_process import LINGER_S, EmbeddedExchange, attach, launch
 from milo.ops.folder_lock import FolderLock
 from milo.ports import Signer
+from milo.secret import Secret
 from milo.store import klines
+from milo.store.files import make_private_folder
 from milo.wire.dialects import BINANCE, VENUES, Dialect, Venue
 from milo.wire.sign import HmacSigner
 
@@ -44,8 +46,8 @@ class OpenVenue:
     """Names the account: what an earlier run knew of it may be taken up."""
     signer: Signer | None
     is_real: bool
-    password: str | None = field(default=None, repr=False)
-    """The key file's, for the guard that this process starts."""
+    password: Secret | None = field(default=None, repr=False)
+    """The key file's, for the guard that a run starts; other commands have forgotten it."""
 
     @property
     def is_stepped(self) -> bool:
@@ -88,8 +90,12 @@ async def open_venue(app: App, purpose: Purpose) -> AsyncIterator[OpenVenue]:
 
 async def _open_sim(app: App, purpose: Purpose, stack: AsyncExitStack) -> OpenVenue:
     config = app.config
+    if config.key_password is not None:
+        # The embedded exchange has keys of its own.
+        config.key_password.forget()
     symbol = market_symbol(config, purpose.symbol)
     folder = await asyncio.to_thread(sim_folder, config, symbol)
+    _make_folder(folder)
     if purpose.is_run:
         stack.enter_context(FolderLock(folder))
     exchange = await _sim_exchange(config, purpose, folder)
@@ -262,6 +268,8 @@ async def _open_outside(app: App, purpose: Purpose, stack: AsyncExitStack) -> Op
     name, title, dialect, is_real = known.name, known.title, known.dialect, known.is_real
     rest_url, ws_url = known.rest_url, known.ws_url
     signer, password = await asyncio.to_thread(unlocked, app, name, is_needed=purpose.needs_keys)
+    if password is not None and not purpose.is_run:
+        password.forget()
     folder = venue_folder(config)
     _make_folder(folder)
     if purpose.is_run:
@@ -323,7 +331,13 @@ def _refuse_sim_settings(config: Config) -> None:
 
 
 def _parse_url(text: str) -> tuple[str, str, str]:
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+    except ValueError as error:
+        raise ConfigError(f"not a URL: {text!r} ({error})") from None
+    if parts.username is not None or parts.password is not None:
+        # It would stand in titles, folder names and the guard's command line.
+        raise ConfigError("a venue's URL holds no user name and no password: leave them away")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         names = ", ".join(["sim", *VENUES])
         close = nearest(text, ["sim", *VENUES])
@@ -359,8 +373,11 @@ def keys_path(config: Config) -> Path:
     return seeds if seeds.is_file() and not own.is_file() else own
 
 
-def unlocked(app: App, venue: str, *, is_needed: bool) -> tuple[Signer | None, str | None]:
-    """Return the venue's signer and the key file's password; asks for it where nobody gave it."""
+def unlocked(app: App, venue: str, *, is_needed: bool) -> tuple[Signer | None, Secret | None]:
+    """Return the venue's signer and the key file's password; asks for it where nobody gave it.
+
+    The caller forgets the password as soon as it is of no more use.
+    """
     if not is_needed:
         return None, None
     path = keys_path(app.config)
@@ -381,6 +398,6 @@ def unlocked(app: App, venue: str, *, is_needed: bool) -> tuple[Signer | None, s
 
 def _make_folder(folder: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private_folder(folder)
     except OSError as error:
         raise ConfigError(f"cannot use the data directory {folder}: {error.strerror}") from None

@@ -17,7 +17,7 @@ from milo.exchange.state import Algo, Order
 
 Line = dict[str, Any]
 
-_UNTOLD = frozenset({"signature", "timestamp", "recvWindow"})
+_UNTOLD = frozenset({"signature", "listenKey", "timestamp", "recvWindow"})
 
 
 def params_of(query: bytes, body: bytes) -> dict[str, str]:

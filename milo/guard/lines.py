@@ -33,6 +33,9 @@ class Hello(Line, frozen=True, kw_only=True):
     symbols: tuple[str, ...]
     """What this engine answers for: plans of earlier runs on these end with its first list."""
 
+    def __repr__(self) -> str:
+        return f"Hello(run={self.run!r}, pid={self.pid})"
+
 
 class Beat(Line, frozen=True, kw_only=True):
     """The engine lives."""

@@ -22,6 +22,7 @@ from milo.clock import monotonic_s
 from milo.config import child_environment
 from milo.errors import EngineError
 from milo.ops.folder_lock import GUARD_LOCK, holder_of
+from milo.secret import Secret
 
 ADDRESS_FILE = "guard.json"
 LOG_FILE = "guard.log"
@@ -81,13 +82,19 @@ class GuardKeeper:
     """Starts and ends the guard of one venue's folder, for the engine that holds the folder."""
 
     def __init__(
-        self, folder: Path, arguments: Sequence[str], *, venue: str, password: str | None
+        self, folder: Path, arguments: Sequence[str], *, venue: str, password: Secret | None
     ) -> None:
+        """`password` is kept until `forget`: a guard that is lost has to be started again."""
         self._folder = folder
         self._venue = venue
         self._arguments = arguments
         self._password = password
         self._child: int | None = None
+
+    def forget(self) -> None:
+        """Overwrite the password: no guard will be started any more."""
+        if self._password is not None:
+            self._password.forget()
 
     def find(self) -> GuardAddress | None:
         """Return the guard that watches this venue, whoever started it."""
@@ -136,6 +143,7 @@ class GuardKeeper:
     def _spawn(self) -> int:
         command = [sys.executable, str(_MAIN), "--guard", "started", *self._arguments]
         log = self._folder / LOG_FILE
+        password = None if self._password is None else self._password.bytes()
         read_end, write_end = os.pipe()
         try:
             pid = os.posix_spawn(
@@ -153,9 +161,10 @@ class GuardKeeper:
                 setsid=True,
                 setsigdef=[signal.SIGINT, signal.SIGTERM],
             )  # fmt: skip
-            if self._password is not None:
+            if password is not None:
                 # Far less than a pipe holds: this never waits.
-                os.write(write_end, self._password.encode() + b"\n")
+                os.write(write_end, password)
+                os.write(write_end, b"\n")
         except OSError as error:
             raise EngineError(f"cannot start the guard: {error.strerror}") from error
         finally:

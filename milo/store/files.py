@@ -1,4 +1,4 @@
-"""Writing small files whole or not at all."""
+"""Writing small files whole or not at all, and folders that are their owner's own."""
 
 from __future__ import annotations
 
@@ -23,3 +23,13 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o644) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)
         raise
+
+
+def make_private_folder(folder: Path) -> None:
+    """Make a folder, and those above it where missing, for its owner alone; raises OSError.
+
+    One that is there already stays as its owner has set it.
+    """
+    missing = [path for path in (folder, *folder.parents) if not path.is_dir()]
+    for path in reversed(missing):
+        path.mkdir(mode=0o700, exist_ok=True)

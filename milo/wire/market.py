@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
@@ -63,7 +64,7 @@ class ExchangeInfo:
     instruments: dict[str, Instrument]
     limits: tuple[Limit, ...]
     skipped: tuple[str, ...]
-    """Symbols whose rules are incomplete, so that no order could be made to fit them."""
+    """Symbols with an impossible name, or whose rules are incomplete: no order would fit them."""
 
 
 class _Filter(WireStruct):
@@ -101,6 +102,8 @@ class _ExchangeInfo(WireStruct):
 
 
 _EXCHANGE_INFO = msgspec.json.Decoder(_ExchangeInfo)
+_NAME = re.compile(r"\w[\w.-]{0,63}")
+"""Names of symbols end up in files, on pages and in other names: letters of any script, no more."""
 _PERPETUAL = frozenset({"PERPETUAL", "TRADIFI_PERPETUAL"})
 _KINDS = frozenset(kind.value for kind in LimitKind)
 _UNIT_S = {"SECOND": 1, "MINUTE": 60, "HOUR": 3_600, "DAY": 86_400}
@@ -135,6 +138,8 @@ def _instrument(symbol: _Symbol) -> Instrument | None:
     filters = {found.filter_type: found for found in symbol.filters}
     price, lot = filters.get("PRICE_FILTER"), filters.get("LOT_SIZE")
     if price is None or lot is None or symbol.liquidation_fee is None:
+        return None
+    if _NAME.fullmatch(symbol.symbol) is None:
         return None
     if None in (price.tick_size, lot.step_size, lot.min_qty, lot.max_qty):
         return None

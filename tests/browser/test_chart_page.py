@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from milo.candles import Candles
-from milo.charts.snapshot import LogKind, RunState
+from milo.charts.snapshot import ChartScript, LogKind, RunState
 from tests.browser.conftest import Serve, Visit, Watched, see
 from tests.chart_market import (
     HOSTILE_TEXT,
@@ -236,6 +236,38 @@ def test_lines_of_scripts_are_text_and_nothing_else(
 
     see(page.page.locator("#log li").first).to_contain_text(HOSTILE_TEXT)
     see(page.page.locator("#banner")).to_have_text(HOSTILE_TEXT)
+    assert page.page.locator("img").count() == 0
+    assert page.page.title() != "owned"
+    page.assert_clean()
+
+
+def test_names_of_scripts_symbols_and_venues_are_text_and_nothing_else(
+    market: ChartMarket, serve: Serve, visit: Visit
+) -> None:
+    script = ChartScript(
+        name=HOSTILE_TEXT,
+        symbol=HOSTILE_TEXT,
+        interval="1h",
+        last_action=HOSTILE_TEXT,
+        last_condition=True,
+    )
+    market.change(
+        symbol=HOSTILE_TEXT,
+        symbols=(HOSTILE_TEXT, "BTCUSDT"),
+        intervals=(HOSTILE_TEXT, "1h"),
+        venue=HOSTILE_TEXT,
+        title=HOSTILE_TEXT,
+        is_simulated=False,
+        script=script,
+    )
+
+    page = visit(serve(market))
+
+    see(page.page.locator("#script-name")).to_have_text(HOSTILE_TEXT)
+    see(page.page.locator("#venue")).to_have_text(HOSTILE_TEXT.upper())
+    see(page.page.locator("#title")).to_have_text(HOSTILE_TEXT)
+    see(page.page.locator("#symbol option").first).to_have_text(HOSTILE_TEXT)
+    see(page.page.locator("#intervals button").first).to_have_text(HOSTILE_TEXT)
     assert page.page.locator("img").count() == 0
     assert page.page.title() != "owned"
     page.assert_clean()

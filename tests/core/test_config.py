@@ -18,6 +18,7 @@ from milo.cli import parse_command_line, show_config
 from milo.cli.context import App, Arguments, Makers
 from milo.config import SETTINGS, Config, flag_of, load_config, shown_value, unknown_environment
 from milo.errors import ConfigError
+from milo.secret import Secret
 
 quick = settings(deadline=None, derandomize=True, max_examples=100)
 
@@ -490,4 +491,4 @@ def test_show_config_prints_every_setting_with_value_and_origin_and_no_password(
 
 def test_the_default_settings_read_no_password() -> None:
     assert loaded().key_password is None
-    assert loaded(MILO_KEY_PASSWORD="hush").key_password == "hush"
+    assert loaded(MILO_KEY_PASSWORD="hush").key_password == Secret("hush")

@@ -16,6 +16,7 @@ from milo.keyfile import (
     load_keys,
     parse_key_file,
 )
+from milo.secret import Secret
 
 SEALED = SealedKeys(
     iterations=600_000, salt=bytes(range(16)), nonce=bytes(range(12)), sealed=bytes(range(100, 137))
@@ -114,7 +115,7 @@ def test_milobots_plaintext_form_is_recognised() -> None:
     found = parse(PLAINTEXT)
 
     assert found == PlaintextKeys(
-        keys=ApiKeys(api_key="KEY", api_secret="SECRET"), password="open sesame"
+        keys=ApiKeys(api_key="KEY", api_secret=Secret("SECRET")), password=Secret("open sesame")
     )
 
 
@@ -165,23 +166,32 @@ def test_keys_that_no_exchange_gives_out_are_refused(text: str) -> None:
 
 def test_blanks_around_keys_are_dropped() -> None:
     assert checked_keys(" KEY\n", "\tSECRET ", name="x") == ApiKeys(
-        api_key="KEY", api_secret="SECRET"
+        api_key="KEY", api_secret=Secret("SECRET")
     )
 
 
 def test_sealed_content_reads_back_equal() -> None:
     keys = {
-        "binance": ApiKeys(api_key="K1", api_secret="S1"),
-        "aster": ApiKeys(api_key="K2", api_secret="S2"),
+        "binance": ApiKeys(api_key="K1", api_secret=Secret("S1")),
+        "aster": ApiKeys(api_key="K2", api_secret=Secret("S2")),
     }
 
     assert load_keys(dump_keys(keys), name="keys.json") == keys
 
 
-@pytest.mark.parametrize("plain", [b"", b"[]", b'{"binance": "SECRET"}', b'{"a": {"api_key": 1}}'])
+@pytest.mark.parametrize(
+    "plain",
+    [
+        b"",
+        b"[]",
+        b'{"binance": "SECRET"}',
+        b'{"a": {"api_key": 1}}',
+        b'{"a": {"api_secret": "SECRET"}}',
+    ],
+)
 def test_sealed_content_of_another_form_shows_nothing_of_it(plain: bytes) -> None:
     with pytest.raises(ConfigError, match="form that this Milo does not know") as caught:
-        load_keys(plain, name="keys.json")
+        load_keys(bytearray(plain), name="keys.json")
 
     assert "SECRET" not in str(caught.value)
     assert caught.value.__cause__ is None
@@ -191,3 +201,13 @@ def test_nothing_shows_the_keys() -> None:
     shown = repr(parse(PLAINTEXT))
 
     assert not any(secret in shown for secret in ("KEY", "SECRET", "open sesame"))
+
+
+def test_reading_sealed_content_overwrites_the_secrets_in_it() -> None:
+    odd = r'Zq"\Zq\"\\'
+    plain = dump_keys({"binance": ApiKeys(api_key="K1", api_secret=Secret(odd))})
+
+    keys = load_keys(plain, name="keys.json")
+
+    assert keys["binance"].api_secret.text() == odd
+    assert b"Zq" not in plain

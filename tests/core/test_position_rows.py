@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 
 from milo.cli.position_rows import PositionRow, position_lines, position_row, rows_json
+from milo.cli.positions import position_line
 from milo.cli.protection import Shield, closing_stop_of, shield_of, stop_of, target_of
 from milo.model import (
     OrderReport,
@@ -142,3 +143,14 @@ def test_the_json_has_prices_as_text_and_null_for_what_is_not_there() -> None:
     assert only["script"] is None
     assert only["is_protected"] is False
     assert only["protection"] == "NO STOP"
+
+
+def test_a_symbol_of_the_venue_forges_no_line() -> None:
+    name = "BTC\n 99  ETHUSDT long  protected\x1b[31m"
+    position = dataclasses.replace(LONG, symbol=name)
+    row = position_row(1, position, orders=[], config=CONFIG, script="a\nb")
+
+    lines = position_lines([row])
+
+    assert len(lines) == 3
+    assert all(line.isprintable() for line in [*lines, position_line(position)])

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from milo import __version__
-from milo.cli.summary import closing_lines, summary, trade_row, versions, write_summary
+from milo.cli.summary import closing_lines, json_text, summary, trade_row, versions, write_summary
 from milo.commands import Trade
 from milo.errors import StoreError
 from milo.model import Direction, ExitReason
@@ -243,3 +243,13 @@ def _floats(value: object, name: str = "") -> set[str]:
     if isinstance(value, list):
         return set().union(*(_floats(item, name) for item in value))
     return {name} if isinstance(value, float) else set()
+
+
+def test_json_is_ascii_whatever_is_in_it_so_that_it_can_steer_no_terminal() -> None:
+    content = {"file": "a\nb\x1b[31m\u202e비밀\udcff", "n": [1, None, True]}
+
+    text = json_text(content)
+
+    assert text.isascii()
+    assert text.replace("\n", "").isprintable()
+    assert json.loads(text) == content

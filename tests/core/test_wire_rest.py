@@ -66,6 +66,26 @@ def test_an_instrument_keeps_the_exact_decimals_of_its_filters() -> None:
     assert instrument.is_trading
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["", "BTC\nUSDT", "\x1b[31mUSDT", "<img src=x>", "../../etc", "A B", "\u202eUSDT", "X" * 65],
+)
+def test_a_symbol_with_an_impossible_name_is_left_out(name: str) -> None:
+    body = body_of({"symbols": [SYMBOL | {"symbol": name}, SYMBOL]})
+
+    info = market.read_exchange_info(body)
+
+    assert list(info.instruments) == ["BTCUSDT"]
+    assert info.skipped == (name,)
+
+
+@pytest.mark.parametrize("name", ["1000SHIBUSDT", "币安人生USDT", "BTCUSDT_250926", "비트USDT"])
+def test_symbols_are_of_letters_of_any_script(name: str) -> None:
+    info = market.read_exchange_info(body_of({"symbols": [SYMBOL | {"symbol": name}]}))
+
+    assert list(info.instruments) == [name]
+
+
 def test_an_unknown_status_is_kept_and_is_not_trading() -> None:
     body = body_of({"symbols": [SYMBOL | {"status": "TRADING_HALT"}]})
 

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from milo.wire.sign import HmacSigner, encode_params, signed_payload, with_signature
+from milo.secret import Secret
+from milo.wire.sign import (
+    HmacSigner,
+    encode_params,
+    signed_payload,
+    with_signature,
+    without_echo,
+)
 
 KEY = "dbefbc809e3e83c283a984c3a1459732ea7db1360ca80c5c2c8867408d28cc83"
 SECRET = "2b5eb11e18796d12d88f13dc27dbbd02c2cc51ff7059765ed9821957d82bb4d9"
@@ -75,3 +82,40 @@ def test_any_parameters_survive_encoding_and_stay_ascii(params: list[tuple[str, 
 
     assert encoded.isascii()
     assert parse_qsl(encoded, strict_parsing=True, errors="strict") == params
+
+
+def test_a_secret_signs_like_its_text_and_may_be_forgotten_at_once() -> None:
+    secret = Secret(SECRET)
+    signer = HmacSigner(KEY, secret)
+
+    secret.forget()
+
+    assert signer.sign(b"x") == HmacSigner(KEY, SECRET).sign(b"x")
+
+
+@pytest.mark.parametrize(
+    "echo",
+    [
+        b"X-MBX-APIKEY: %(key)s",
+        b"GET /fapi/v1/order?symbol=X&signature=%(signature)s HTTP/1.1",
+        b'{"msg": "%(signature)s is not valid for %(key)s"}',
+        b'<a href="/fapi?SIGNATURE=%(half)s">',
+        b"signature=%(half)s",
+        b"PUT /fapi/v1/listenKey?listenKey=%(half)s&x=1",
+    ],
+)
+def test_an_echo_of_the_request_tells_neither_key_nor_signature(echo: bytes) -> None:
+    signature = HmacSigner(KEY, SECRET).sign(b"x")
+    secrets = {b"key": KEY, b"signature": signature, b"half": signature[:30]}
+    content = echo % {name: text.encode() for name, text in secrets.items()}
+
+    shown = without_echo(content, sent=f"symbol=X&signature={signature}".encode(), api_key=KEY)
+
+    assert b"(hidden)" in shown
+    assert not [text for text in secrets.values() if text.encode() in shown]
+
+
+@given(st.binary())
+def test_an_answer_without_an_echo_stays_as_it_is(content: bytes) -> None:
+    if b"=" not in content:
+        assert without_echo(content, sent=b"symbol=X", api_key="") == content

@@ -29,12 +29,14 @@ from milo.errors import (
     VenueError,
 )
 from milo.model import NewOrder
+from milo.wire.sign import HmacSigner
 from tests.certificates import make_certificate
 from tests.scripted_venue import (
     ENTRY,
     EXIT,
     ORDER,
     STOP,
+    Answer,
     ScriptedVenue,
     client_of,
     error,
@@ -313,3 +315,52 @@ async def test_a_clock_that_stays_skewed_is_reported_after_one_more_try(
         await client.place_order(ENTRY)
 
     assert venue.titles().count("POST /fapi/v1/order") == 2
+
+
+async def repeat_the_request(request: web.Request) -> web.StreamResponse:
+    """Answer as some gateways do: with the request in the error page."""
+    lines = [f"{name}: {value}" for name, value in request.headers.items()]
+    return web.Response(status=500, text="\n".join([request.raw_path, *lines]))
+
+
+async def answer_with_nonsense(request: web.Request) -> web.StreamResponse:
+    assert request.transport is not None
+    request.transport.write(b"HTTP/9.9 nonsense\r\n\r\n")
+    request.transport.close()
+    return web.Response()
+
+
+@pytest.mark.parametrize("answer", [repeat_the_request, answer_with_nonsense])
+async def test_no_failure_tells_key_or_signature_not_even_in_its_traceback(
+    venue: ScriptedVenue, answer: Answer
+) -> None:
+    venue.script("/fapi/v1/positionSide/dual", answer)
+    venue.script("/fapi/v1/order", answer)
+    key = "K" * 64
+
+    async with client_of(venue.url, signer=HmacSigner(key, "the-secret")) as client:
+        with pytest.raises(Busy) as read:
+            await client.is_hedge_mode()
+        with pytest.raises(OutcomeUnknown) as order:
+            await client.place_order(ENTRY)
+
+    sent = [request.query_string for request in venue.requests] + [venue.bodies[-1].decode()]
+    signatures = {value for text in sent for name, value in parse_qsl(text) if name == "signature"}
+    told = [*traceback.format_exception(read.value), *traceback.format_exception(order.value)]
+    assert len(signatures) == 5
+    assert not [secret for secret in (key, *signatures) if secret in "".join(told)]
+
+
+async def test_an_unreadable_answer_does_not_tell_the_signature_that_it_repeats(
+    venue: ScriptedVenue, client: ApiClient
+) -> None:
+    async def echo(request: web.Request) -> web.StreamResponse:
+        return web.json_response({"dualSidePosition": request.query["signature"]})
+
+    venue.script("/fapi/v1/positionSide/dual", echo)
+
+    with pytest.raises(ProtocolError) as raised:
+        await client.is_hedge_mode()
+
+    signature = venue.requests[-1].query["signature"]
+    assert signature not in "".join(traceback.format_exception(raised.value))

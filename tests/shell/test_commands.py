@@ -30,6 +30,10 @@ BAD_USE = [
         "embedded exchange",
         id="ledger elsewhere",
     ),
+    pytest.param(
+        ["--balance", "--exchange", "https://me:hush@example.org"], "no password", id="login in URL"
+    ),
+    pytest.param(["--balance", "--exchange", "http://[x"], "not a URL", id="broken URL"),
     pytest.param(["--import-klines", "x.csv"], "--symbol", id="import without symbol"),
 ]
 

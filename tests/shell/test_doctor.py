@@ -402,13 +402,40 @@ def test_a_data_directory_that_cannot_be_written_fails(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
 
-    found = {f.check: f for f in check_machine(Path("/proc/milo"), blocked)}
+    findings = check_machine(Path("/proc/milo"), blocked, Path("/proc/milo/keys.json"))
+    found = {finding.check: finding for finding in findings}
 
     assert found["disk write"].status is Status.FAIL
 
 
 def test_checks_of_this_computer_leave_nothing_behind(tmp_path: Path) -> None:
-    found = check_machine(tmp_path / "data", tmp_path / "data" / "sim")
+    found = check_machine(tmp_path / "data", tmp_path / "data" / "sim", tmp_path / "keys.json")
 
     assert {finding.status for finding in found} <= {Status.OK, Status.WARN, Status.SKIP}
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("file_mode", "folder_mode", "status", "advice"),
+    [
+        (0o600, 0o700, Status.OK, ""),
+        (0o600, 0o755, Status.OK, ""),
+        (0o640, 0o700, Status.WARN, "chmod 600"),
+        (0o604, 0o700, Status.WARN, "chmod 600"),
+        (0o600, 0o777, Status.WARN, "chmod 700"),
+    ],
+)
+def test_a_key_file_that_others_may_open_or_replace_is_warned_of(
+    tmp_path: Path, file_mode: int, folder_mode: int, status: Status, advice: str
+) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    keys = folder / "keys.json"
+    keys.touch()
+    keys.chmod(file_mode)
+    folder.chmod(folder_mode)
+
+    found = {f.check: f for f in check_machine(folder, folder / "sim", keys)}["key file"]
+
+    assert found.status is status
+    assert found.advice.startswith(advice)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import pickle
@@ -13,7 +14,8 @@ import pytest
 
 import key_manager
 from key_manager import KeyManager
-from milo.errors import ConfigError, StoreError
+from milo.errors import ConfigError, InvariantBroken, StoreError
+from milo.keyfile import ApiKeys, SealedKeys
 
 PASSWORD = "correct horse"
 KEY = "dbefbc809e3e83c283a984c3a1459732ea7db1360ca80c5c2c8867408d28cc83"
@@ -277,3 +279,24 @@ async def test_unlocking_does_not_hold_up_the_loop(path: Path, sealed: bytes) ->
 
     assert (await unlocking).sign(PAYLOAD) == SIGNATURE
     assert ticks > 5
+
+
+@pytest.mark.parametrize("venue", ["binance", "aster"])
+def test_secrets_are_overwritten_as_soon_as_the_signer_has_them(
+    path: Path, sealed: bytes, monkeypatch: pytest.MonkeyPatch, venue: str
+) -> None:
+    opened: list[dict[str, ApiKeys]] = []
+    unseal = key_manager._unsealed
+
+    def watched(found: SealedKeys, key: bytearray, name: str) -> dict[str, ApiKeys]:
+        opened.append(unseal(found, key, name))
+        return opened[-1]
+
+    monkeypatch.setattr(key_manager, "_unsealed", watched)
+    keys = KeyManager(kept(path, sealed))
+
+    with contextlib.suppress(ConfigError):
+        keys.signer(venue, PASSWORD)
+
+    with pytest.raises(InvariantBroken, match="after it was forgotten"):
+        opened[0]["binance"].api_secret.bytes()

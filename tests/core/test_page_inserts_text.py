@@ -1,0 +1,73 @@
+"""The page puts text of strangers in as text: read from its sources, without a browser."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from milo.web.access import SECURITY_HEADERS
+
+STATIC = Path(__file__).resolve().parents[2] / "static"
+SOURCES = sorted(STATIC.rglob("*.js"))
+# Whatever makes markup or code of a text.
+SINKS = (
+    r"\.\s*innerHTML\b", r"\.\s*outerHTML\b", r"\binsertAdjacentHTML\b", r"\bdocument\s*\.\s*write",
+    r"\bsetHTML(Unsafe)?\b", r"\bparseFromString\b", r"\bcreateContextualFragment\b",
+    r"\beval\s*\(", r"\bnew\s+Function\b", r"\bFunction\s*\(", r"\bimport\s*\(", r"\bsrcdoc\b",
+    r"set(Timeout|Interval)\s*\(\s*[\"'`]", r"\bjavascript:", r"\bdangerously", r"\.\s*cssText\b",
+)  # fmt: skip
+SAFE_ATTRIBUTES = {"type", "aria-label", "aria-pressed", "datetime"}
+
+
+def code_of(path: Path) -> str:
+    """Return a source without its comments, in which types are imported."""
+    without_blocks = re.sub(r"/\*.*?\*/", "", path.read_text(), flags=re.DOTALL)
+    return re.sub(r"^\s*//.*$", "", without_blocks, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+def test_no_source_makes_markup_or_code_of_a_text(path: Path) -> None:
+    text = code_of(path)
+
+    found = [sink for sink in SINKS if re.search(sink, text)]
+
+    assert found == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+def test_only_attributes_that_cannot_run_anything_are_set(path: Path) -> None:
+    text = code_of(path)
+
+    names = re.findall(r"\.setAttribute\(\s*([^,]+),", text)
+
+    assert {name.strip("\"'` \n") for name in names} <= SAFE_ATTRIBUTES
+    assert not re.search(r"\.\s*(href|src|action|formAction|on[a-z]+)\s*=[^=]", text)
+
+
+@pytest.mark.parametrize("path", sorted(STATIC.rglob("*.html")), ids=lambda path: path.name)
+def test_no_page_has_code_within_its_markup(path: Path) -> None:
+    text = path.read_text()
+
+    assert not re.search(r"<script(?![^>]*\bsrc=)", text)
+    assert not re.search(r"\son[a-z]+\s*=", text)
+    assert not re.search(r"\sstyle\s*=", text)
+
+
+def test_the_browser_is_told_to_refuse_what_the_sources_do_not_do() -> None:
+    policy = dict(
+        part.strip().split(" ", 1)
+        for part in SECURITY_HEADERS["Content-Security-Policy"].split(";")
+    )
+
+    assert policy["default-src"] == "'none'"
+    assert policy["script-src"] == "'self'"
+    assert policy["require-trusted-types-for"] == "'script'"
+    assert policy["base-uri"] == "'none'"
+    assert "unsafe" not in " ".join(policy.values())
+
+
+def test_these_tests_read_the_page() -> None:
+    assert {"chart.js", "panels.js", "feed.js"} <= {path.name for path in SOURCES}
+    assert any("textContent" in path.read_text() for path in SOURCES)
