@@ -52,7 +52,7 @@ REFUSED = [
     pytest.param(
         "long(1%risk@126x,sl=2%)", "leverage 126x is above the limit of 125x", id="leverage's cap"
     ),
-    pytest.param("long(51%risk@10x,sl=2%)", "the limit is 50.00% (--max-risk)", id="risk's cap"),
+    pytest.param("long(60%margin@1x)", "the limit is 50.00% (--max-risk)", id="risk's cap"),
 ]
 
 
