@@ -30,6 +30,8 @@ LIMIT_MS = 3_000.0
 LEFTOVER_MS = 5_000.0
 GRACE_MS = 150.0
 """What was under way when a pause was asked for."""
+MENDING_MS = 500.0
+"""A client asks for the time so soon after a protective request was refused for it."""
 ARRIVAL_MS = 6_000.0
 """A process sends its first request this long after its start at the latest."""
 EVIDENCE_LINES = 40
@@ -271,13 +273,15 @@ def _judge_pauses(lines: Sequence[Line], started: Sequence[Started], verdict: Ve
     """Find requests that do not protect and came while the exchange had asked for a pause."""
     pauses: list[Line] = []
     newcomers = _Newcomers(started)
+    clocks = _WrongClocks()
     for line in lines:
         newcomers.take(line)
+        clocks.take(line)
         if line["kind"] == "pause":
             pauses.append(line)
         elif line["kind"] == "request" and not is_true(line.get("protective")):
             pause = _pause_at(pauses, line["t"])
-            if pause is None:
+            if pause is None or clocks.are_mended_by(line):
                 continue
             if newcomers.are_untold:
                 verdict.requests_of_newcomers += 1
@@ -297,6 +301,28 @@ def _pause_at(pauses: Sequence[Line], t: float) -> Line | None:
         if pause["t"] + GRACE_MS < t < pause["until_t"]:
             return pause
     return None
+
+
+class _WrongClocks:
+    """Protective requests that were refused for their time: to ask for it is a part of them."""
+
+    def __init__(self) -> None:
+        self._protective: set[object] = set()
+        self._refused_ms: float | None = None
+
+    def take(self, line: Line) -> None:
+        if line["kind"] == "request" and is_true(line.get("protective")):
+            self._protective.add(line["n"])
+        elif line["kind"] == "answer" and line["n"] in self._protective and line["code"] == -1021:
+            self._refused_ms = line["t"]
+
+    def are_mended_by(self, line: Line) -> bool:
+        """Whether this request asks for the time because of the last refusal; once for each."""
+        refused_ms, is_time = self._refused_ms, line["path"].endswith("/time")
+        if not is_time or refused_ms is None or line["t"] - refused_ms > MENDING_MS:
+            return False
+        self._refused_ms = None
+        return True
 
 
 class _Newcomers:

@@ -43,8 +43,10 @@ class Book:
                  params={"symbol": "BTCUSDT", **params}, protective=protective)  # fmt: skip
         return self._n
 
-    def answer(self, t: float, n: int, status: int = 200, *, lost: bool = False) -> None:
-        self.add(t, "answer", n=n, status=status, code=0, lost=lost)
+    def answer(
+        self, t: float, n: int, status: int = 200, *, code: int = 0, lost: bool = False
+    ) -> None:
+        self.add(t, "answer", n=n, status=status, code=code, lost=lost)
 
     def order(self, t: float, number: int, client_id: str, **more: Any) -> None:
         given = {
@@ -366,6 +368,18 @@ def test_what_was_under_way_protects_or_comes_after_the_pause_is_good(book: Book
     book.request(3_001, "GET", "balance")
 
     assert broken(book.end(4_000)) == {}
+
+
+def test_the_time_may_be_asked_for_where_what_protects_was_refused_for_it(book: Book) -> None:
+    paused(book)
+    n = book.request(1_500, "POST", "algoOrder", protective=True)
+    book.answer(1_510, n, 400, code=-1021)
+    book.request(1_520, "GET", "time")
+    assert broken(book.end(4_000)) == {}
+
+    book.lines.pop()
+    book.request(1_530, "GET", "time")
+    assert broken(book.end(4_000)) == {DURING_PAUSE: 1}
 
 
 def test_a_newcomer_is_told_of_a_pause_by_its_first_refusal(book: Book) -> None:
