@@ -359,10 +359,19 @@ class ScriptExecutor:
             self._dying.append(worker.process)
 
     async def _reap(self) -> str:
-        """Wait for the killed processes; return what the end of the last one tells."""
+        """Wait for the killed processes; return what the end of the last one tells.
+
+        A replacement that fails meanwhile is left for the next time: its end tells another story.
+        """
+        dying, self._dying = self._dying, []
         told = ""
-        while self._dying:
-            told = await self._dying.pop(0).reap()
+        try:
+            while dying:
+                told = await dying[0].reap()
+                dying.pop(0)
+        finally:
+            # Cancelled: who is left is waited for the next time.
+            self._dying[:0] = dying
         return told
 
     def _budget(self, cpu_ms: int) -> tuple[Budget, int]:
