@@ -66,7 +66,8 @@ class _Parser:
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._tokens = self._split(text.lower())
+        # ASCII only: other alphabets have letters whose small form is one of ours.
+        self._tokens = self._split("".join(c.lower() if c.isascii() else c for c in text))
         self._next = 0
 
     def action(self) -> Intent | None:

@@ -7,6 +7,7 @@ No process, no pipe, no clock here: what bounds an evaluation from outside is pa
 from __future__ import annotations
 
 import builtins
+import gc
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -122,8 +123,11 @@ class ScriptRunner:
                 fault = own
             except (*_SCRIPT_ERRORS, AwaitBudget, TimeBudget) as error:
                 fault = self._fault_of(error)
-            # Generators that wait in a `finally` end here, within the budget.
+            # Generators that wait in a `finally` end here, within the budget: those that only
+            # hold each other would otherwise wake up in the middle of a later evaluation.
             namespace.clear()
+            while self._script.has_finalizers and gc.collect():
+                pass
         except TimeBudget as error:
             fault = fault or self._fault_of(error)
         finally:

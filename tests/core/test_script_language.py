@@ -120,6 +120,14 @@ def test_printed_text_cannot_steer_a_terminal_or_show_addresses() -> None:
     assert found.printed.endswith("?x\n")
 
 
+def test_piled_up_accents_and_unseen_letters_are_not_shown() -> None:
+    found = run(
+        r"print('e' + '\u0301' * 500 + 'x' + '\u0301' + '\u3164' + '\u034f' + '\u200d' * 50)"
+    )
+
+    assert found.printed == "e" + "\u0301" * 8 + "?x\u0301??" + "\u200d" * 7 + "?\n"
+
+
 def test_function_addresses_are_hidden() -> None:
     assert run("def f():\n    pass\nprint(f)").printed == "<function f at 0x?>\n"
 
