@@ -13,6 +13,7 @@ from milo.model import ScriptInput
 from milo.script.actions import parse_action
 from milo.script.limits import MAX_INPUTS, MAX_LABEL
 from milo.script.places import Places, close_match
+from milo.script.text import is_unseen_in_name
 
 _HEADER_NAMES: Final = ("timeframe", "coin")
 _ACTION_NAMES: Final = ("action_if_true", "action_if_false")
@@ -92,7 +93,10 @@ def _check_timeframe(node: ast.expr, text: str, places: Places) -> None:
 
 
 def _check_coin(node: ast.expr, text: str, places: Places) -> None:
-    is_word = all(unicodedata.category(character)[0] in "LMN" for character in text)
+    is_word = all(
+        unicodedata.category(character)[0] in "LMN" and not is_unseen_in_name(character)
+        for character in text
+    )
     if not text or len(text) > MAX_LABEL or not is_word:
         raise places.fault(node, 'coin must be letters and digits only, like "BTCUSDT"')
 
@@ -123,7 +127,8 @@ def _input(call: ast.Call, places: Places) -> ScriptInput:
     given = _param_parts(call, places)
     name, default = given["name"], given["default"]
     low, high = given.get("low"), given.get("high")
-    if not isinstance(name, str) or not name.isidentifier() or len(name) > MAX_LABEL:
+    is_name = isinstance(name, str) and name.isidentifier() and len(name) <= MAX_LABEL
+    if not is_name or any(map(is_unseen_in_name, name)):
         raise places.fault(call, 'the first argument of param is its name, like "period"')
     for part, value in (("default", default), ("low", low), ("high", high)):
         if part != "default" and value is None:

@@ -58,6 +58,10 @@ class Session:
         self.inputs: dict[str, float] = {}
         self.reset()
 
+    def __repr__(self) -> str:
+        """What a script sees that prints `plot` or `mark` themselves."""
+        return "milo"
+
     def reset(self) -> None:
         self.awaits = 0
         self.printed: list[str] = []
