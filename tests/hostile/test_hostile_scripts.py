@@ -11,14 +11,12 @@ import pytest
 
 from milo.errors import ScriptError
 from milo.script.protocol import Fault
-from milo.script.worker.process import Budget, WorkerProcess
 from script_executor import ScriptExecutor
 from tests.hostile.corpus import Case, families
 from tests.hostile.worker_runs import (
     AT_ONCE,
     BUDGET_MS,
     GOOD,
-    LIMITS,
     SECRET,
     SECRET_NAME,
     Observed,
@@ -27,7 +25,10 @@ from tests.hostile.worker_runs import (
     load_in,
     request,
     run_case,
+    run_in,
+    started_worker,
 )
+from tests.plain_python import benign_scripts, printed_by_cpython
 
 FAMILIES = families()
 LATEST_S = 20.0
@@ -50,19 +51,13 @@ async def test_script_is_refused_and_its_reader_stays_whole(family: str, tmp_pat
     """All refused texts of a family go through one worker, and a good one after each."""
     cases = [case for case in FAMILIES[family] if case.kind == "refused"]
     wrong = []
-    async with engine_watched(tmp_path):
-        worker = WorkerProcess(memory_mb=LIMITS.memory_mb)
-        try:
-            await worker.ask(0, b"", Budget(cpu_ms=None, wall_s=60))
-            expected = await good_in(worker)
-            for case in cases:
-                reply = await load_in(worker, case.text)
-                if not _is_refusal(case, reply):
-                    wrong.append((case.name, case.words, reply))
-            assert await good_in(worker) == expected
-        finally:
-            worker.kill("done")
-            await worker.reap()
+    async with engine_watched(tmp_path), started_worker() as worker:
+        expected = await good_in(worker)
+        for case in cases:
+            reply = await load_in(worker, case.text)
+            if not _is_refusal(case, reply):
+                wrong.append((case.name, case.words, reply))
+        assert await good_in(worker) == expected
 
     assert wrong == []
 
@@ -113,6 +108,17 @@ async def test_script_that_runs_harms_nobody(family: str, tmp_path: Path) -> Non
         finally:
             await good.close()
             good_path.unlink()
+
+    assert wrong == []
+
+
+async def test_benign_script_prints_in_the_worker_what_cpython_prints() -> None:
+    wrong = []
+    async with started_worker() as worker:
+        for name, text in benign_scripts().items():
+            reply = await run_in(worker, text.encode())
+            if reply.printed != await asyncio.to_thread(printed_by_cpython, text):
+                wrong.append((name, reply.printed))
 
     assert wrong == []
 

@@ -124,23 +124,40 @@ async def _evaluated(executor: ScriptExecutor) -> ScriptResult | ScriptError:
 
 async def good_in(worker: WorkerProcess) -> Result:
     """Load and run the good script in a process in which another one ran before."""
-    loaded = await load_in(worker, GOOD.encode())
-    assert isinstance(loaded, Loaded), loaded
+    return await run_in(worker, GOOD.encode())
+
+
+async def run_in(worker: WorkerProcess, text: bytes) -> Result:
+    """Load and run a script that shall run, in a process that may have run others."""
+    loaded = await load_in(worker, text)
+    assert isinstance(loaded, Loaded), (text, loaded)
     frames = history_frame() + candle_frames(CANDLES, 0)
-    frames += evaluate_frame(_GOOD_NUMBER, len(CANDLES), 5_000, b"", 10_000.0, ())
-    reply, _ = await worker.ask(_GOOD_NUMBER, frames, Budget(cpu_ms=10_000, wall_s=60))
-    assert isinstance(reply, Result), reply
+    frames += evaluate_frame(_NUMBER, len(CANDLES), 5_000, b"", 10_000.0, ())
+    reply, _ = await worker.ask(_NUMBER, frames, Budget(cpu_ms=10_000, wall_s=60))
+    assert isinstance(reply, Result), (text, reply)
     return reply
 
 
-_GOOD_NUMBER: Final = 2**30
+@asynccontextmanager
+async def started_worker() -> AsyncIterator[WorkerProcess]:
+    """Start a worker that is ready for `load_in`; it is gone afterwards."""
+    worker = WorkerProcess(memory_mb=LIMITS.memory_mb)
+    try:
+        await worker.ask(0, b"", Budget(cpu_ms=None, wall_s=60))
+        yield worker
+    finally:
+        worker.kill("done")
+        await worker.reap()
+
+
+_NUMBER: Final = 2**30
 _OPTIONS: Final = LoadOptions(name="good.script", max_awaits=5_000, recursion=400)
 
 
 async def load_in(worker: WorkerProcess, text: bytes) -> Loaded | Fault:
     """Load a text in a worker that may have loaded others."""
-    frames = load_frame(_GOOD_NUMBER, 9_000, _OPTIONS, text)
-    reply, _ = await worker.ask(_GOOD_NUMBER, frames, Budget(cpu_ms=10_000, wall_s=60))
+    frames = load_frame(_NUMBER, 9_000, _OPTIONS, text)
+    reply, _ = await worker.ask(_NUMBER, frames, Budget(cpu_ms=10_000, wall_s=60))
     assert isinstance(reply, Loaded | Fault), reply
     return reply
 
