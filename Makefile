@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: venv dev browser demo test chaos lint types check format docs bench-latency clean
+.PHONY: venv dev browser demo test chaos fuzz lint types check format docs bench-latency clean
 
 venv: $(VENV)/.installed
 
@@ -45,6 +45,10 @@ JOBS ?= 1
 chaos: dev
 	@$(BIN)/python -m tests.chaos --runs $(RUNS) --seed $(SEED) --jobs $(JOBS) \
 		$(if $(OUT),--out $(OUT)) $(if $(RECORD),--record $(RECORD))
+
+# Random scripts and random frames for SECONDS=60, from SEED=1; fails with what it found.
+fuzz: dev
+	@$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60) --seed $(SEED)
 
 lint: dev
 	@$(BIN)/ruff check .

@@ -1,8 +1,8 @@
 """Everything that a script can hold, and which of the listed attributes it has.
 
 `python -m tests.script_reach > tests/golden/script_attributes.txt` writes the table. It begins with
-the values of the seeds below, which make one of each kind, and goes on with what their attributes,
-calls, items and errors give, until no new type appears.
+the values of `core/reach.script`, one of each kind, and goes on with what their attributes, calls,
+items and errors give, until no new type appears.
 """
 
 from __future__ import annotations
