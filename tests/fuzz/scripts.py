@@ -39,7 +39,7 @@ from milo.script.runner import Outcome, ScriptRunner
 from milo.script.text import clean, clean_line
 from milo.script.views import CandleBase, CandleView, SeriesBase
 from milo.script.worker.process import Budget, WorkerFailure, WorkerProcess
-from tests.fuzz.mutations import Mutations
+from tests.fuzz.mutations import Calls, Mutations
 from tests.fuzz.programs import Programs
 from tests.plain_python import printed_by_cpython
 from tests.script_runs import _import_for_compiled_code, walk
@@ -129,6 +129,7 @@ class ScriptFuzz:
         self._rng = random.Random(seed)
         self._programs = Programs(self._rng)
         self._mutations = Mutations(self._rng)
+        self._calls = Calls(self._rng)
         self._worker: WorkerProcess | None = None
         self.finds = Finds()
 
@@ -138,23 +139,28 @@ class ScriptFuzz:
         try:
             while (count is None or made < count) and monotonic_s() < until_s:
                 made += 1
-                if made % 2:
-                    await self.judge(self._programs.program(), is_plain=True)
-                else:
-                    await self.judge(self._mutations.program(), is_plain=False)
+                match made % 5:
+                    case 0:
+                        await self.judge(self._calls.program(), is_plain=False, is_pure=True)
+                    case 1 | 2:
+                        await self.judge(self._mutations.program(), is_plain=False)
+                    case _:
+                        await self.judge(self._programs.program(), is_plain=True)
         finally:
             await self._end()
 
-    async def judge(self, text: str, *, is_plain: bool) -> None:
-        """Run one program in the worker and here, and note whatever must not be."""
+    async def judge(self, text: str, *, is_plain: bool, is_pure: bool = False) -> None:
+        """Run one program in the worker and here, and note whatever must not be.
+
+        `is_plain`: it must print what CPython prints. `is_pure`: numbers only, the same everywhere.
+        """
         raw = text.encode("utf-8", "replace")
         try:
             reply = await self._asked(raw)
         except WorkerFailure as failure:
             told = f"{failure.text} {await self._end()}".strip()
             self.finds.counts["killed"] += 1
-            is_budget = "CPU time" in told or "used up its processor time" in told
-            if not is_budget and "crashed (signal 11)" not in told:
+            if "CPU time" not in told and "used up its processor time" not in told:
                 self.finds.add(f"the worker failed: {told}", text)
             return
         if isinstance(reply, Fault):
@@ -168,6 +174,8 @@ class ScriptFuzz:
             return
         if runner.strange:
             self.finds.add(f"strange: {runner.strange}", text)
+        if is_pure and reply.printed != "".join(runner.session.printed):
+            self.finds.add(f"printed {reply.printed!r} in the worker, not so here", text)
         if is_plain:
             await self._compare(reply, text)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz.mutations import Mutations
+from tests.fuzz.mutations import Calls, Mutations
 from tests.fuzz.programs import Programs
 
 
@@ -35,9 +35,9 @@ def test_random_scripts_and_frames_find_nothing(project_dir: Path) -> None:
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize("maker", [Programs, Mutations])
+@pytest.mark.parametrize("maker", [Programs, Mutations, Calls])
 def test_a_seed_gives_the_same_programs_for_ever(
-    maker: type[Programs] | type[Mutations],
+    maker: type[Programs] | type[Mutations] | type[Calls],
 ) -> None:
     first, second, other = (maker(random.Random(seed)) for seed in (7, 7, 8))
 

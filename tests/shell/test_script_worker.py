@@ -143,6 +143,17 @@ CANDLES_ROWS = [
 ]
 
 
+async def test_sets_of_texts_are_in_the_same_order_in_every_worker(make: Make) -> None:
+    text = "print(*{w for w in 'one two three four five six seven eight nine ten'.split()})"
+    printed = set()
+    for number in range(3):
+        executor = make(text, name=f"{number}.script")
+        await executor.start()
+        printed.add((await executor.evaluate(request())).prints)
+
+    assert len(printed) == 1
+
+
 async def test_forming_candle_and_account_reach_the_script(make: Make) -> None:
     executor = make(
         """
@@ -306,7 +317,7 @@ async def test_worker_gets_no_environment_no_files_and_kernel_limits(
     limits = (proc / "limits").read_text()
     files = {int(entry.name): os.readlink(entry) for entry in (proc / "fd").iterdir()}
 
-    assert (proc / "environ").read_bytes() == b""
+    assert (proc / "environ").read_bytes() == b"PYTHONHASHSEED=0\0"
     assert sorted(files) == [0, 1, 2, 3, 4]
     assert [files[number] for number in range(3)] == ["/dev/null"] * 3
     assert all(files[number].startswith("pipe:") for number in (3, 4))
