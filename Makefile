@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: venv dev browser demo test chaos fuzz lint types check format docs bench-latency clean
+.PHONY: venv dev browser demo test chaos lint types check format docs bench-latency clean
 
 venv: $(VENV)/.installed
 
@@ -47,6 +47,7 @@ chaos: dev
 		$(if $(OUT),--out $(OUT)) $(if $(RECORD),--record $(RECORD))
 
 # Random scripts and random frames for SECONDS=60, from SEED=1; fails with what it found.
+.PHONY: fuzz
 fuzz: dev
 	@$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60) --seed $(SEED)
 

@@ -66,8 +66,11 @@ class _Parser:
 
     def __init__(self, text: str) -> None:
         self._text = text
-        # ASCII only: other alphabets have letters whose small form is one of ours.
-        self._tokens = self._split("".join(c.lower() if c.isascii() else c for c in text))
+        # Before the case is changed: the Kelvin sign, for one, becomes a plain k.
+        strange = next((character for character in text if not character.isascii()), None)
+        if strange is not None:
+            self._fail(f"'{strange}' has no meaning in an action")
+        self._tokens = self._split(text.lower())
         self._next = 0
 
     def action(self) -> Intent | None:

@@ -75,6 +75,8 @@ def _read_assignment(
     if not isinstance(value, ast.Constant) or not isinstance(value.value, str):
         raise places.fault(value, f"{name} must be a plain text in quotes: it is read, not run")
     text = value.value
+    if any(map(is_unseen_in_name, text)):
+        raise places.fault(value, f"{name} holds a character that nobody can see; delete it")
     if found.get(name, text) != text:
         raise places.fault(value, f"{name} is already '{found[name]}'; a script has one {name}")
     if name == "timeframe":
@@ -93,10 +95,7 @@ def _check_timeframe(node: ast.expr, text: str, places: Places) -> None:
 
 
 def _check_coin(node: ast.expr, text: str, places: Places) -> None:
-    is_word = all(
-        unicodedata.category(character)[0] in "LMN" and not is_unseen_in_name(character)
-        for character in text
-    )
+    is_word = all(unicodedata.category(character)[0] in "LMN" for character in text)
     if not text or len(text) > MAX_LABEL or not is_word:
         raise places.fault(node, 'coin must be letters and digits only, like "BTCUSDT"')
 

@@ -123,6 +123,16 @@ async def test_benign_script_prints_in_the_worker_what_cpython_prints() -> None:
     assert wrong == []
 
 
+async def test_sets_of_texts_are_in_the_same_order_in_every_worker() -> None:
+    text = b"print(*{w for w in 'one two three four five six seven eight nine ten'.split()})"
+    printed = set()
+    for _ in range(3):
+        async with started_worker() as worker:
+            printed.add((await run_in(worker, text)).printed)
+
+    assert len(printed) == 1
+
+
 def _decision(result: object) -> tuple[object, ...]:
     return tuple(
         getattr(result, name) for name in ("condition", "action", "prints", "plots", "marks")

@@ -143,17 +143,6 @@ CANDLES_ROWS = [
 ]
 
 
-async def test_sets_of_texts_are_in_the_same_order_in_every_worker(make: Make) -> None:
-    text = "print(*{w for w in 'one two three four five six seven eight nine ten'.split()})"
-    printed = set()
-    for number in range(3):
-        executor = make(text, name=f"{number}.script")
-        await executor.start()
-        printed.add((await executor.evaluate(request())).prints)
-
-    assert len(printed) == 1
-
-
 async def test_forming_candle_and_account_reach_the_script(make: Make) -> None:
     executor = make(
         """
