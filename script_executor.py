@@ -55,6 +55,7 @@ _log = logging.getLogger(__name__)
 
 _DAY_S: Final = 24 * 3600.0
 _NO_ORDER: Final = "No order was sent."
+_LONGEST_NAME: Final = 255
 
 
 @dataclass(slots=True)
@@ -450,6 +451,13 @@ def _candle_frames(worker: _Prepared, candles: Candles) -> bytes:
 
 
 def _read(path: Path) -> bytes:
+    name = clean_line(path.name, _LONGEST_NAME)
+    if name != path.name:
+        # It stands in every message and log line about the script.
+        raise ScriptError(
+            f"{name}: the file's name holds characters that cannot be shown; rename it",
+            script=name.removesuffix(".script"),
+        )
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_TEXT_BYTES + 1)

@@ -123,6 +123,27 @@ async def test_benign_script_prints_in_the_worker_what_cpython_prints() -> None:
     assert wrong == []
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a\x1b[2J.script",
+        "a\n2026-01-01 INFO order_filled.script",
+        "a\u202etpircs.script",
+        "a\udcff",
+    ],
+)
+async def test_file_whose_name_would_forge_a_line_is_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_text(GOOD, encoding="utf-8")
+
+    with pytest.raises(ScriptError, match="name holds characters that cannot be shown") as caught:
+        await ScriptExecutor(path).start()
+
+    assert is_clean(str(caught.value))
+    assert "\n" not in str(caught.value)
+    assert is_clean(caught.value.script)
+
+
 async def test_sets_of_texts_are_in_the_same_order_in_every_worker() -> None:
     text = b"print(*{w for w in 'one two three four five six seven eight nine ten'.split()})"
     printed = set()

@@ -13,7 +13,7 @@ from typing import Final
 
 from milo.clock import monotonic_s
 from milo.errors import ScriptError
-from milo.model import ScriptResult
+from milo.model import ScriptHeader, ScriptResult
 from milo.script.protocol import (
     Fault,
     Loaded,
@@ -65,6 +65,7 @@ class Observed:
     """What became of one case."""
 
     case: Case
+    header: ScriptHeader | None = None
     header_error: ScriptError | None = None
     results: list[ScriptResult | ScriptError] = field(default_factory=list)
     took_s: float = 0.0
@@ -76,6 +77,9 @@ class Observed:
     def shown(self) -> str:
         """Return every text that came back."""
         parts = [str(self.header_error or "")]
+        if self.header is not None:
+            parts += [*self.header.warnings, self.header.coin or "", *self.header.indicators]
+            parts += [item.name for item in self.header.inputs]
         for result in self.results:
             if isinstance(result, ScriptError):
                 parts += [str(result), *result.prints]
@@ -93,7 +97,7 @@ async def run_case(case: Case, folder: Path, good: ScriptExecutor, turn: asyncio
     seen = Observed(case)
     try:
         try:
-            await executor.start()
+            seen.header = await executor.start()
         except ScriptError as error:
             seen.header_error = error
         else:
