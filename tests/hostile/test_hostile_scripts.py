@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from milo.errors import ScriptError
-from milo.script.protocol import Fault
+from milo.script.protocol import Fault, Result
 from script_executor import ScriptExecutor
-from tests.hostile.corpus import Case, families
+from tests.hostile.corpus import CANARY, Case, families
 from tests.hostile.worker_runs import (
     AT_ONCE,
     BUDGET_MS,
@@ -21,6 +21,7 @@ from tests.hostile.worker_runs import (
     SECRET_NAME,
     Observed,
     engine_watched,
+    evaluated_in,
     good_in,
     load_in,
     request,
@@ -31,6 +32,7 @@ from tests.hostile.worker_runs import (
 from tests.plain_python import benign_scripts, printed_by_cpython
 
 FAMILIES = families()
+ENGINE_TOO = {"leaks", "lies", "output", "results", "swallowing"}
 LATEST_S = 20.0
 """Far above budget and grace: what is slower was not ended at all."""
 
@@ -48,7 +50,7 @@ def test_the_corpus_is_as_large_as_it_should_be() -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 async def test_script_is_refused_and_its_reader_stays_whole(family: str, tmp_path: Path) -> None:
-    """All refused texts of a family go through one worker, and a good one after each."""
+    """All refused texts of a family go through one worker, and a good one after them."""
     cases = [case for case in FAMILIES[family] if case.kind == "refused"]
     wrong = []
     async with engine_watched(tmp_path), started_worker() as worker:
@@ -72,9 +74,57 @@ def _is_refusal(case: Case, reply: object) -> bool:
     )
 
 
+@pytest.mark.parametrize("family", sorted(set(FAMILIES) - ENGINE_TOO))
+async def test_scripts_in_one_process_leave_nothing_to_the_next(
+    family: str, tmp_path: Path
+) -> None:
+    """Stricter than in use, where none shares its process: all in one, a good one after each."""
+    cases = [case for case in FAMILIES[family] if case.kind in ("error", "gives")]
+    wrong = []
+    async with engine_watched(tmp_path), started_worker() as worker:
+        expected = await good_in(worker)
+        for case in cases:
+            text = case.text.replace(CANARY.encode(), str(tmp_path / "canary").encode())
+            loaded = await load_in(worker, text)
+            if isinstance(loaded, Fault):
+                wrong.append((case.name, loaded.message))
+                continue
+            first, second = await evaluated_in(worker), await evaluated_in(worker)
+            if not _is_as_told(case, first):
+                wrong.append((case.name, case.words, first))
+            if _gist(first) != _gist(second):
+                wrong.append((case.name, "the second time", second))
+            if await good_in(worker) != expected:
+                wrong.append((case.name, "the good script after it gave something else"))
+
+    assert wrong == []
+
+
+def _is_as_told(case: Case, reply: Result | Fault) -> bool:
+    shown = reply.printed + (reply.message if isinstance(reply, Fault) else "".join(reply.marks))
+    if SECRET in shown or not is_clean(shown):
+        return False
+    if isinstance(reply, Fault):
+        return case.kind == "error" and reply.kind == "script" and case.says(reply.message)
+    return case.kind == "gives" and "|".join(reply.printed.splitlines()) == case.words
+
+
+def _gist(reply: Result | Fault) -> object:
+    """What must be the same each time; where the stack ended is not."""
+    return (reply.kind, reply.line, reply.printed) if isinstance(reply, Fault) else reply
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 async def test_script_that_runs_harms_nobody(family: str, tmp_path: Path) -> None:
-    cases = [case for case in FAMILIES[family] if case.kind != "refused"]
+    """Each script in a worker of its own, as in use: those that overrun a budget, and whole
+    families where the engine's side of an answer matters."""
+    cases = [
+        case
+        for case in FAMILIES[family]
+        if case.kind == "breach" or (family in ENGINE_TOO and case.kind != "refused")
+    ]
+    if not cases:
+        return
     wrong: list[str] = []
     async with engine_watched(tmp_path):
         good_path = tmp_path / "good.script"

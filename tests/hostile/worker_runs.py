@@ -32,7 +32,7 @@ from tests.script_runs import walk
 CANDLES: Final = walk(60)
 SECRET_NAME: Final = "MILO_HOSTILE_TEST_SECRET"
 SECRET: Final = "7f3c-the-engine-alone-knows-this-51ab"
-BUDGET_MS: Final = 150
+BUDGET_MS: Final = 100
 LIMITS: Final = ScriptLimits(
     start_wall_s=60, load_cpu_ms=2_000, first_cpu_ms=BUDGET_MS, cpu_ms=BUDGET_MS,
     wall_floor_s=30, memory_mb=96, awaits=5_000,
@@ -135,10 +135,17 @@ async def run_in(worker: WorkerProcess, text: bytes) -> Result:
     """Load and run a script that shall run, in a process that may have run others."""
     loaded = await load_in(worker, text)
     assert isinstance(loaded, Loaded), (text, loaded)
+    reply = await evaluated_in(worker)
+    assert isinstance(reply, Result), (text, reply)
+    return reply
+
+
+async def evaluated_in(worker: WorkerProcess) -> Result | Fault:
+    """Evaluate the loaded script once, with time enough for every honest one."""
     frames = history_frame() + candle_frames(CANDLES, 0)
     frames += evaluate_frame(_NUMBER, len(CANDLES), 5_000, b"", 10_000.0, ())
     reply, _ = await worker.ask(_NUMBER, frames, Budget(cpu_ms=10_000, wall_s=60))
-    assert isinstance(reply, Result), (text, reply)
+    assert isinstance(reply, Result | Fault), reply
     return reply
 
 
