@@ -7,7 +7,7 @@ import hashlib
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -34,9 +34,11 @@ SECRET_NAME: Final = "MILO_HOSTILE_TEST_SECRET"
 SECRET: Final = "7f3c-the-engine-alone-knows-this-51ab"
 BUDGET_MS: Final = 100
 LIMITS: Final = ScriptLimits(
-    start_wall_s=60, load_cpu_ms=2_000, first_cpu_ms=BUDGET_MS, cpu_ms=BUDGET_MS,
-    wall_floor_s=30, memory_mb=96, awaits=5_000,
+    start_wall_s=60, load_cpu_ms=2_000, first_cpu_ms=2_000, cpu_ms=2_000, wall_floor_s=30,
+    memory_mb=96, awaits=5_000,
 )  # fmt: skip
+"""Time enough for what is to end otherwise: by itself, by memory, by awaits."""
+IMPATIENT: Final = replace(LIMITS, first_cpu_ms=BUDGET_MS, cpu_ms=BUDGET_MS)
 GOOD: Final = """
 rsi = await calculate_rsi(data, 14)
 line, signal = await calculate_macd(data)
@@ -93,7 +95,8 @@ async def run_case(case: Case, folder: Path, good: ScriptExecutor, turn: asyncio
     """Evaluate a case twice in a worker of its own, a good script beside it, and one after it."""
     path = folder / f"{case.name}.script"
     path.write_bytes(case.text.replace(CANARY.encode(), str(folder / "canary").encode()))
-    executor = ScriptExecutor(path, limits=LIMITS)
+    is_endless = case.kind == "breach" and case.words in ("stopped", "stopped after")
+    executor = ScriptExecutor(path, limits=IMPATIENT if is_endless else LIMITS)
     seen = Observed(case)
     try:
         try:
