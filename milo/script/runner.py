@@ -55,6 +55,7 @@ class Outcome:
 
 
 _MOST_COLLECTIONS: Final = 100
+"""Each may run the end of generators, which may make others."""
 
 _SCRIPT_ERRORS: Final = tuple(getattr(builtins, name) for name in sorted(EXCEPTIONS))
 """What a script can raise: whatever it can name."""

@@ -1,4 +1,16 @@
-"""Scripts that mean harm, with what must become of each: read from *.scripts, and made here."""
+"""Scripts that mean harm, with what must become of each: read from *.scripts, and made here.
+
+A line `#: name | expectation` begins each script of a file. What may be expected:
+
+    refused: words      when it is loaded, with these words in the message
+    error: words        an error of the script while it runs; its worker lives on
+    breach: words       a budget is overrun or the interpreter crashes: the worker is replaced
+    gives: text         it ends well and prints this, its lines joined by |
+    gives-much: text    the same, but what it prints begins so and is cut off
+
+` or ` stands between words of which one is enough. @CANARY@ is the path of a file that no script may
+read or change.
+"""
 
 from __future__ import annotations
 
