@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
+import unicodedata
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -68,6 +69,7 @@ def check(raw: bytes, indicator_names: frozenset[str]) -> CheckedScript:
     used = free_names(tree, places, _known(indicator_names))
     notes += [f"line {note.line}: {note.text}" for note in header.notes]
     notes += _missing_awaits(tree, indicator_names)
+    notes += _mixed_names(tree)
     return CheckedScript(
         text=text,
         tree=tree,
@@ -142,6 +144,24 @@ def _missing_awaits(tree: ast.Module, indicator_names: frozenset[str]) -> list[s
         and id(node) not in awaited
     ]
 
+
+def _mixed_names(tree: ast.Module) -> list[str]:
+    """Warn of names that mix alphabets which look alike: they may pass for another name."""
+    found: dict[str, int] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and not node.id.isascii():
+            alphabets = {unicodedata.name(letter, "").split(" ")[0] for letter in node.id}
+            is_greek = not _GREEK_TWINS.isdisjoint(node.id)
+            if "LATIN" in alphabets and ("CYRILLIC" in alphabets or is_greek):
+                found.setdefault(node.id, node.lineno)
+    return [
+        f"line {line}: the name '{name}' mixes letters of two alphabets that look alike"
+        for name, line in found.items()
+    ]
+
+
+# Others, as in a name like Δclose, deceive nobody.
+_GREEK_TWINS: Final = frozenset("ΑΒΕΖΗΙΚΜΝΟΡΤΥΧοντυχ")
 
 _PLAIN_NODES: Final[tuple[type[ast.AST], ...]] = (
     ast.Module, ast.Expr, ast.Assign, ast.AnnAssign, ast.Delete, ast.Pass, ast.Break, ast.Continue,

@@ -198,6 +198,16 @@ def test_warnings_are_told_before_the_run() -> None:
     )
 
 
+def test_names_that_pass_for_others_are_warned_of() -> None:
+    script = Script(
+        "l\u0430stclose = 0\nприбыль = größe = Δclose = 1\ncondition_true = l\u0430stclose > 5"
+    )
+
+    assert script.checked.warnings == (
+        "line 1: the name 'l\u0430stclose' mixes letters of two alphabets that look alike",
+    )
+
+
 def test_every_error_that_a_script_does_not_catch_names_its_innermost_line() -> None:
     found = fault("def a():\n    return b()\n\ndef b():\n    return [1][5]\n\na()")
 

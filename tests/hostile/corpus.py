@@ -8,8 +8,8 @@ A line `#: name | expectation` begins each script of a file. What may be expecte
     gives: text         it ends well and prints this, its lines joined by |
     gives-much: text    the same, but what it prints begins so and is cut off
 
-` or ` stands between words of which one is enough. @CANARY@ is the path of a file that no script may
-read or change.
+` or ` stands between words of which one is enough. @CANARY@ is the path of a file that no script
+may read or change.
 """
 
 from __future__ import annotations
