@@ -46,6 +46,11 @@ chaos: dev
 	@$(BIN)/python -m tests.chaos --runs $(RUNS) --seed $(SEED) --jobs $(JOBS) \
 		$(if $(OUT),--out $(OUT)) $(if $(RECORD),--record $(RECORD))
 
+# Random scripts and random frames for SECONDS=60, from SEED=1; fails with what it found.
+.PHONY: fuzz
+fuzz: dev
+	@$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60) --seed $(SEED)
+
 lint: dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .

@@ -265,6 +265,7 @@ class Config:
         False,
         _flag,
         "run scripts also where the kernel cannot lock them in (unisolated); opens no lock",
+        is_flag_only=True,
     )
     verbose: bool = _setting(False, _flag, "show log lines and tracebacks")
     origins: Mapping[str, str] = field(default_factory=dict, repr=False)

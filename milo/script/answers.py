@@ -16,7 +16,7 @@ from milo.model import Plot, ScriptHeader, ScriptInput
 from milo.script.actions import parse_action
 from milo.script.limits import LARGEST_INPUT, MAX_LABEL, MAX_MARK, MAX_MESSAGE
 from milo.script.protocol import Loaded, Result, WireInput
-from milo.script.text import clean_line, is_word
+from milo.script.text import clean_line, is_unseen_in_name, is_word
 from milo.ta import INDICATORS
 
 _INDICATOR_NAMES: Final = frozenset(spec.name for spec in INDICATORS)
@@ -50,7 +50,8 @@ def checked_header(loaded: Loaded, *, name: str, text_sha256: str) -> ScriptHead
 
 
 def _checked_input(item: WireInput) -> ScriptInput:
-    if not item.name.isidentifier() or clean_line(item.name, MAX_LABEL) != item.name:
+    is_name = item.name.isidentifier() and clean_line(item.name, MAX_LABEL) == item.name
+    if not is_name or any(map(is_unseen_in_name, item.name)):
         raise Forged("an input whose name is no name")
     low = -math.inf if item.low is None else item.low
     high = math.inf if item.high is None else item.high

@@ -23,7 +23,9 @@ from milo.script.limits import (
 from milo.script.vocabulary import MODULES
 
 _SIZED: Final = (str, list, tuple)
-_NUMBER: Final = re.compile(r"[0-9]+")
+# Format specs read the digits of every alphabet, % formats those of ASCII only.
+_NUMBER: Final = re.compile(r"\d+")
+_CONVERSION: Final = re.compile(r"[-+ #0]*(\*|[0-9]*)(?:\.(\*|[0-9]*))?[hlL]?")
 
 
 def _check_length(length: int) -> None:
@@ -47,7 +49,7 @@ def _check_mul(left: Any, right: Any) -> None:
 
 
 def _check_pow(base: Any, exponent: Any) -> None:
-    if isinstance(base, int) and isinstance(exponent, int) and exponent > 0:
+    if isinstance(base, int) and isinstance(exponent, int) and exponent > 0 and abs(base) > 1:
         _check_bits(base.bit_length() * exponent)
 
 
@@ -56,17 +58,51 @@ def _check_lshift(left: Any, right: Any) -> None:
         _check_bits(left.bit_length() + right)
 
 
-def _check_mod(left: Any, right: Any) -> None:
-    if isinstance(left, str):
-        _check_widths(left)
-        if "*" in left:
-            raise ValueError("'*' in a % format is not available; use an f-string")
+def _modulo(operate: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    def run(left: Any, right: Any) -> Any:
+        if isinstance(left, str):
+            _check_percent(left)
+        return operate(left, right)
+
+    return run
+
+
+def _check_percent(text: str) -> None:
+    """Look at the widths of a % format; the text around them may hold any number."""
+    at = text.find("%")
+    while at >= 0:
+        start = _behind_key(text, at + 1)
+        match = _CONVERSION.match(text, start)
+        assert match is not None, "each part may be empty"
+        for width in match.groups():
+            if width == "*":
+                raise ValueError("'*' in a % format is not available; use an f-string")
+            if width:
+                _check_width(width)
+        # One character more is the kind: in %% it is no beginning.
+        at = text.find("%", match.end() + 1)
+
+
+def _behind_key(text: str, start: int) -> int:
+    """Where the key of `%(key)s` ends; it may hold brackets of its own."""
+    if not text.startswith("(", start):
+        return start
+    depth = 0
+    for index in range(start, len(text)):
+        depth += (text[index] == "(") - (text[index] == ")")
+        if not depth:
+            return index + 1
+    return len(text)
 
 
 def _check_widths(text: str) -> None:
     for number in _NUMBER.findall(text):
-        if len(number) > 9 or int(number) > MAX_FORMAT_WIDTH:
-            raise ValueError(f"a width of {number[:20]} is too large; at most {MAX_FORMAT_WIDTH}")
+        _check_width(number)
+
+
+def _check_width(number: str) -> None:
+    if len(number) > 9 or int(number) > MAX_FORMAT_WIDTH:
+        raise ValueError(f"a width of {number[:20]} is too large; at most {MAX_FORMAT_WIDTH}")
 
 
 def _guarded(
@@ -85,11 +121,11 @@ OPERATIONS: Final[dict[str, Callable[[Any, Any], Any]]] = {
     "mul": _guarded(_check_mul, operator.mul),
     "pow": _guarded(_check_pow, operator.pow),
     "lshift": _guarded(_check_lshift, operator.lshift),
-    "mod": _guarded(_check_mod, operator.mod),
+    "mod": _modulo(operator.mod),
     "imul": _guarded(_check_mul, operator.imul),
     "ipow": _guarded(_check_pow, operator.ipow),
     "ilshift": _guarded(_check_lshift, operator.ilshift),
-    "imod": _guarded(_check_mod, operator.imod),
+    "imod": _modulo(operator.imod),
 }
 
 
@@ -105,7 +141,9 @@ def store_item(name: str, container: Any, key: Any, old: Any, operand: Any) -> N
 
 def format_value(value: Any, spec: str, conversion: int) -> str:
     """Format as an f-string does, with a width that the script computed."""
-    _check_widths(spec)
+    if not isinstance(value, datetime.date | datetime.time) or conversion != -1:
+        # Dates read their spec as a pattern, in which numbers are plain text.
+        _check_widths(spec)
     if conversion == ord("r"):
         value = repr(value)
     elif conversion == ord("s"):
@@ -172,11 +210,11 @@ def _padder(name: str) -> Callable[..., str]:
     return pad
 
 
-def power(base: Any, exponent: Any, modulus: Any = None) -> Any:
+def power(base: Any, exp: Any, mod: Any = None) -> Any:
     """The builtin `pow` with the size check of `**`."""
-    if modulus is None:
-        return OPERATIONS["pow"](base, exponent)
-    return pow(base, exponent, modulus)
+    if mod is None:
+        return OPERATIONS["pow"](base, exp)
+    return pow(base, exp, mod)
 
 
 def _bounded(function: Callable[..., int], name: str) -> Callable[..., int]:

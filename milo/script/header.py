@@ -12,7 +12,7 @@ from milo.model import ScriptInput
 from milo.script.actions import parse_action
 from milo.script.limits import LARGEST_INPUT, MAX_INPUTS, MAX_LABEL
 from milo.script.places import Places, close_match
-from milo.script.text import is_word
+from milo.script.text import is_unseen_in_name, is_word
 
 _HEADER_NAMES: Final = ("timeframe", "coin")
 _ACTION_NAMES: Final = ("action_if_true", "action_if_false")
@@ -73,6 +73,8 @@ def _read_assignment(
     if not isinstance(value, ast.Constant) or not isinstance(value.value, str):
         raise places.fault(value, f"{name} must be a plain text in quotes: it is read, not run")
     text = value.value
+    if any(map(is_unseen_in_name, text)):
+        raise places.fault(value, f"{name} holds a character that nobody can see; delete it")
     if found.get(name, text) != text:
         raise places.fault(value, f"{name} is already '{found[name]}'; a script has one {name}")
     if name == "timeframe":
@@ -121,7 +123,8 @@ def _input(call: ast.Call, places: Places) -> ScriptInput:
     given = _param_parts(call, places)
     name, default = given["name"], given["default"]
     low, high = given.get("low"), given.get("high")
-    if not isinstance(name, str) or not name.isidentifier() or len(name) > MAX_LABEL:
+    is_name = isinstance(name, str) and name.isidentifier() and len(name) <= MAX_LABEL
+    if not is_name or any(map(is_unseen_in_name, name)):
         raise places.fault(call, 'the first argument of param is its name, like "period"')
     for part, value in (("default", default), ("low", low), ("high", high)):
         if part != "default" and value is None:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import ast
 import re
+import unicodedata
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from keyword import iskeyword
 from typing import Final
 
 from milo.script.faults import ScriptFault
@@ -26,7 +28,7 @@ from milo.script.limits import (
 )
 from milo.script.places import Places, close_match, running_children
 from milo.script.scopes import free_names
-from milo.script.text import source_text
+from milo.script.text import is_unseen_in_name, source_text
 from milo.script.vocabulary import (
     ATTRIBUTE_ADVICE,
     ATTRIBUTES,
@@ -46,6 +48,8 @@ class CheckedScript:
 
     text: str
     tree: ast.Module
+    has_finalizers: bool
+    """Its generators may hold code that still runs when they are thrown away."""
     header: Header
     indicators: tuple[str, ...]
     """The calculate_... names that it uses, sorted."""
@@ -65,9 +69,11 @@ def check(raw: bytes, indicator_names: frozenset[str]) -> CheckedScript:
     used = free_names(tree, places, _known(indicator_names))
     notes += [f"line {note.line}: {note.text}" for note in header.notes]
     notes += _missing_awaits(tree, indicator_names)
+    notes += _mixed_names(tree)
     return CheckedScript(
         text=text,
         tree=tree,
+        has_finalizers=_has_finalizers(tree),
         header=header,
         indicators=tuple(sorted(used & indicator_names)),
         used_names=used,
@@ -120,6 +126,13 @@ def _measure(tree: ast.Module, places: Places) -> None:
         stack.extend((child, depth + 1) for child in ast.iter_child_nodes(node))
 
 
+def _has_finalizers(tree: ast.Module) -> bool:
+    nodes = list(ast.walk(tree))
+    return any(isinstance(node, ast.Yield | ast.YieldFrom) for node in nodes) and any(
+        isinstance(node, ast.Try) and node.finalbody for node in nodes
+    )
+
+
 def _missing_awaits(tree: ast.Module, indicator_names: frozenset[str]) -> list[str]:
     awaited = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Await)}
     return [
@@ -131,6 +144,24 @@ def _missing_awaits(tree: ast.Module, indicator_names: frozenset[str]) -> list[s
         and id(node) not in awaited
     ]
 
+
+def _mixed_names(tree: ast.Module) -> list[str]:
+    """Warn of names that mix alphabets which look alike: they may pass for another name."""
+    found: dict[str, int] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and not node.id.isascii():
+            alphabets = {unicodedata.name(letter, "").split(" ")[0] for letter in node.id}
+            is_greek = not _GREEK_TWINS.isdisjoint(node.id)
+            if "LATIN" in alphabets and ("CYRILLIC" in alphabets or is_greek):
+                found.setdefault(node.id, node.lineno)
+    return [
+        f"line {line}: the name '{name}' mixes letters of two alphabets that look alike"
+        for name, line in found.items()
+    ]
+
+
+# Others, as in a name like Δclose, deceive nobody.
+_GREEK_TWINS: Final = frozenset("ΑΒΕΖΗΙΚΜΝΟΡΤΥΧοντυχ")
 
 _PLAIN_NODES: Final[tuple[type[ast.AST], ...]] = (
     ast.Module, ast.Expr, ast.Assign, ast.AnnAssign, ast.Delete, ast.Pass, ast.Break, ast.Continue,
@@ -154,7 +185,20 @@ _ADVICE: Final = {
     "TemplateStr": "t-strings are not available to scripts; use an f-string",
 }
 
-_LONG_NUMBER: Final = re.compile(r"[0-9]+")
+
+def _place(fault: ScriptFault) -> tuple[int, int]:
+    return fault.line or 0, fault.column or 0
+
+
+def _begins_behind(node: ast.AST, fault: ScriptFault) -> bool:
+    """Say whether a node and all its parts stand behind a fault (a decorator stands before)."""
+    if not hasattr(node, "lineno") or hasattr(node, "decorator_list"):
+        return False
+    return (node.lineno, node.col_offset + 1) > _place(fault)  # type: ignore[attr-defined]
+
+
+_LONG_NUMBER: Final = re.compile(r"\d+")
+_DATE_PATTERN: Final = re.compile(r"%[A-Za-z]")
 
 
 @dataclass(slots=True)
@@ -165,10 +209,13 @@ class _Checker:
 
     def run(self, tree: ast.Module, known: frozenset[str]) -> None:
         rules = self._rules()
-        faults: list[ScriptFault] = []
+        first: ScriptFault | None = None
         stack: list[ast.AST] = [tree]
         while stack:
             node = stack.pop()
+            if first is not None and _begins_behind(node, first):
+                # Looked at no further: a text full of faults would take long to complain about.
+                continue
             rule = rules.get(type(node))
             try:
                 if rule is not None:
@@ -176,16 +223,18 @@ class _Checker:
                 elif not isinstance(node, _PLAIN_NODES):
                     self._refuse_unknown(node)
             except ScriptFault as fault:
-                faults.append(fault)
+                if first is None or _place(fault) < _place(first):
+                    first = fault
                 if rule is None:
                     continue
-            stack.extend(running_children(node))
+            stack.extend(reversed(list(running_children(node))))
         try:
             free_names(tree, self.places, known)
         except ScriptFault as fault:
-            faults.append(fault)
-        if faults:
-            raise min(faults, key=lambda fault: (fault.line or 0, fault.column or 0))
+            if first is None or _place(fault) < _place(first):
+                first = fault
+        if first is not None:
+            raise first
 
     def _rules(self) -> dict[type[ast.AST], Callable[..., None]]:
         return {
@@ -228,6 +277,15 @@ class _Checker:
             )
         if name.endswith("__roles__"):
             raise self.places.fault(node, f"the name '{name}' is reserved; choose another")
+        if name.isascii():
+            if iskeyword(name):
+                # Written in wide letters, which Python reads as names and then as plain ones.
+                raise self.places.fault(node, f"the name '{name}' is reserved; choose another")
+        elif unseen := next(filter(is_unseen_in_name, name), None):
+            raise self.places.fault(
+                node,
+                f"a name holds the invisible character U+{ord(unseen):04X}; delete it",
+            )
 
     def _check_bindable(self, node: ast.AST, name: str) -> None:
         if name in UNBINDABLE:
@@ -265,6 +323,9 @@ class _Checker:
             return
         for part in node.format_spec.values:
             if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                if _DATE_PATTERN.search(part.value):
+                    # Only dates take these, and to them a number is plain text.
+                    continue
                 for number in _LONG_NUMBER.findall(part.value):
                     if len(number) > len(str(MAX_FORMAT_WIDTH)):
                         raise self.places.fault(

@@ -27,6 +27,8 @@ MAX_PLOTS: Final = 32
 MAX_MARKS: Final = 16
 MAX_LABEL: Final = 64
 MAX_MARK: Final = 200
+MAX_MARK_BYTES: Final = 400
+"""Of UTF-8, so that the largest answer of an evaluation fits into one frame."""
 MAX_ACTION: Final = 200
 MAX_MESSAGE: Final = 500
 MAX_WARNINGS: Final = 20

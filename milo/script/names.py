@@ -15,7 +15,14 @@ import numpy as np
 from milo.model import Direction
 from milo.script import guards
 from milo.script.actions import close_action, entry_action
-from milo.script.limits import MAX_LABEL, MAX_MARK, MAX_MARKS, MAX_PLOTS, MAX_PRINT_BYTES
+from milo.script.limits import (
+    MAX_LABEL,
+    MAX_MARK,
+    MAX_MARK_BYTES,
+    MAX_MARKS,
+    MAX_PLOTS,
+    MAX_PRINT_BYTES,
+)
 from milo.script.rewrite import PREFIX
 from milo.script.text import clean, clean_line, fit_bytes
 from milo.script.views import (
@@ -51,6 +58,10 @@ class Session:
         self.inputs: dict[str, float] = {}
         self.reset()
 
+    def __repr__(self) -> str:
+        """What a script sees that prints `plot` or `mark` themselves."""
+        return "milo"
+
     def reset(self) -> None:
         self.awaits = 0
         self.printed: list[str] = []
@@ -77,12 +88,13 @@ class Session:
         text = clean(text)
         room = MAX_PRINT_BYTES - self.printed_bytes
         kept = fit_bytes(text, room)
-        if kept:
-            self.printed.append(kept)
         size = len(text.encode("utf-8", "replace"))
         kept_size = size if kept == text else len(kept.encode())
+        # Counted first: whatever interrupts this, more is never kept than was counted.
         self.printed_bytes += kept_size
         self.dropped_bytes += size - kept_size
+        if kept:
+            self.printed.append(kept)
 
     def plot(self, series: Any, name: str, pane: str = "price") -> None:
         """Note the newest value of a line for the chart; NaN draws nothing."""
@@ -102,7 +114,7 @@ class Session:
         """Note a text for the chart at the candle of this evaluation."""
         if len(self.marks) >= MAX_MARKS:
             raise ValueError(f"more than {MAX_MARKS} marks on one candle")
-        self.marks.append(clean_line(str(text), MAX_MARK))
+        self.marks.append(fit_bytes(clean_line(str(text), MAX_MARK), MAX_MARK_BYTES))
 
     def param(self, name: str, default: float, low: Any = None, high: Any = None) -> float:
         """Return the input's value: what the user set, or its default."""

@@ -67,9 +67,17 @@ class _Rewriter(ast.NodeTransformer):
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
         if node.value is None:
-            return ast.copy_location(ast.Pass(), node)
+            return ast.copy_location(self._declaration(node.target), node)
         plain = ast.Assign(targets=[node.target], value=node.value)
         return self.generic_visit(ast.copy_location(plain, node))
+
+    @staticmethod
+    def _declaration(target: ast.expr) -> ast.stmt:
+        """`x: int` gives x no value, but makes it the function's own name."""
+        if not isinstance(target, ast.Name):
+            return ast.Pass()
+        never = ast.Assign(targets=[target], value=ast.Constant(None))
+        return ast.If(test=ast.Constant(False), body=[never], orelse=[])
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         node.returns = None
@@ -113,14 +121,17 @@ class _Rewriter(ast.NodeTransformer):
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
         self.generic_visit(node)
         helper = _GUARDED.get(type(node.op))
-        if helper is None or _is_float(node.left) or _is_float(node.right):
+        if helper is None or _is_float(node.left):
+            return node
+        if helper != "mod" and _is_float(node.right):
+            # A text takes a float behind its %, but cannot be multiplied by one.
             return node
         return ast.copy_location(_call(helper, node.left, node.right), node)
 
     def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
         self.generic_visit(node)
         helper = _GUARDED.get(type(node.op))
-        if helper is None or _is_float(node.value):
+        if helper is None or (helper != "mod" and _is_float(node.value)):
             return node
         target = node.target
         if isinstance(target, ast.Name):

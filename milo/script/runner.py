@@ -7,10 +7,11 @@ No process, no pipe, no clock here: what bounds an evaluation from outside is pa
 from __future__ import annotations
 
 import builtins
+import gc
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from types import CodeType, FunctionType, TracebackType
+from types import CodeType, FunctionType, GeneratorType, TracebackType
 from typing import Any, Final
 
 from milo.script.faults import ScriptFault, last_mention
@@ -52,6 +53,9 @@ class Outcome:
     if_false: str
     warnings: tuple[str, ...]
 
+
+_MOST_COLLECTIONS: Final = 100
+"""Each may run the end of generators, which may make others."""
 
 _SCRIPT_ERRORS: Final = tuple(getattr(builtins, name) for name in sorted(EXCEPTIONS))
 """What a script can raise: whatever it can name."""
@@ -124,25 +128,42 @@ class ScriptRunner:
                 fault = self._fault_of(error)
             # Generators that wait in a `finally` end here, within the budget.
             namespace.clear()
+            if self._script.has_finalizers and not self._end_generators(self._code.co_filename):
+                fault = fault or ScriptFault("generators that make others when they end never end")
         except TimeBudget as error:
             fault = fault or self._fault_of(error)
         finally:
             is_spent = self._disarm()
             sys.setrecursionlimit(limit)
-        if fault is None:
-            fault = self._swallowed(is_spent)
+        fault = self._swallowed(is_spent, fault)
         if fault is not None:
             raise fault
         assert outcome is not None
         return outcome
 
-    def _swallowed(self, is_spent: bool) -> ScriptFault | None:
-        """A `finally` with `return` or `continue` hides even what no `except` catches."""
+    @staticmethod
+    def _end_generators(file_name: str) -> bool:
+        """End those that only hold each other: they would wake up in a later evaluation."""
+        for _ in range(_MOST_COLLECTIONS):
+            if not any(
+                isinstance(item, GeneratorType)
+                and item.gi_suspended
+                and item.gi_code.co_filename == file_name
+                for item in gc.get_objects()
+            ):
+                return True
+            gc.collect()
+        return False
+
+    def _swallowed(self, is_spent: bool, fault: ScriptFault | None) -> ScriptFault | None:
+        """A `finally` may hide even what no `except` catches, by an error of its own too."""
+        if isinstance(fault, BudgetFault):
+            return fault
         if is_spent:
-            return BudgetFault("time", "", ScriptFault(""))
+            return BudgetFault("time", "", fault or ScriptFault(""))
         if self.session.is_over_awaits:
-            return BudgetFault("awaits", "", ScriptFault(""))
-        return None
+            return BudgetFault("awaits", "", fault or ScriptFault(""))
+        return fault
 
     def _outcome(self, namespace: dict[str, Any]) -> Outcome:
         warnings: list[str] = []

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from typing import Final
 
 from milo.script.faults import ScriptFault
 from milo.script.limits import MAX_BRACKET_DEPTH, MAX_TEXT_BYTES
 
 _ZERO_WIDTH_JOINER: Final = "\u200d"
-_ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{6,}")
+_VARIATION: Final = frozenset(
+    {chr(code) for first, last in ((0xFE00, 0xFE0F), (0xE0100, 0xE01EF), (0x180B, 0x180F))
+     for code in range(first, last + 1)} - {"\u180e"}
+)  # fmt: skip
+"""Choose between forms of the letter before them, like the coloured emoji; unseen by themselves."""
+_FILLERS: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0")
+"""Letters and marks without any look, by Unicode's own list (Default_Ignorable_Code_Point)."""
+_ADDRESS: Final = re.compile(r"(?<=\bat )0x[0-9a-fA-F]+")
+"""How Python shows where an object lies; other hexadecimal numbers are the script's own."""
+_MOST_MARKS: Final = 8
+"""More accents upon one letter than any language uses; a pile of them covers the lines above."""
 # Quick test for text that needs no character-by-character look: printable ASCII and newlines.
 _PLAIN: Final = re.compile(r"[\n -~]*")
 
@@ -44,11 +55,11 @@ def source_text(raw: bytes) -> str:
 def clean(text: str) -> str:
     """Return text that cannot forge lines, terminal escapes or reading direction.
 
-    Newlines stay; tabs become spaces; other control, format and separator characters become `?`;
-    memory addresses become `0x?`.
+    Newlines stay; tabs become spaces; other control, format and separator characters become `?`,
+    and so do accents piled up on one letter; memory addresses become `0x?`.
     """
     if _PLAIN.fullmatch(text) is None:
-        text = "".join(_shown(character) for character in text)
+        text = "".join(_shown(text))
     return _ADDRESS.sub("0x?", text) if "0x" in text else text
 
 
@@ -70,7 +81,10 @@ def shown_source(line: str) -> str:
 
 def is_word(text: str) -> bool:
     """Say whether a text is letters and digits of any script, and nothing else."""
-    return bool(text) and all(unicodedata.category(letter)[0] in "LMN" for letter in text)
+    return bool(text) and all(
+        unicodedata.category(letter)[0] in "LMN" and not is_unseen_in_name(letter)
+        for letter in text
+    )
 
 
 def fit_bytes(text: str, limit: int) -> str:
@@ -79,18 +93,36 @@ def fit_bytes(text: str, limit: int) -> str:
     return text if len(raw) <= limit else raw[:limit].decode("utf-8", "ignore")
 
 
-def _shown(character: str) -> str:
-    if character == "\n" or character == _ZERO_WIDTH_JOINER:
-        return character
-    if character == "\t":
-        return "    "
-    return "?" if is_invisible(character) else character
+def _shown(text: str) -> Iterator[str]:
+    piled = 0
+    for character in text:
+        is_mark = (
+            character == _ZERO_WIDTH_JOINER or unicodedata.category(character) in _MARK_CATEGORIES
+        )
+        piled = piled + 1 if is_mark else 0
+        if piled > _MOST_MARKS:
+            if piled == _MOST_MARKS + 1:
+                yield "?"
+        elif character == "\n" or (is_mark and character not in _FILLERS):
+            yield character
+        elif character == "\t":
+            yield "    "
+        else:
+            yield "?" if is_invisible(character) else character
+
+
+_MARK_CATEGORIES: Final = ("Mn", "Me")
 
 
 def is_invisible(character: str) -> bool:
-    """Say whether a character steers the display instead of showing itself."""
+    """Say whether a character steers the display, or shows nothing at all in its place."""
     category = unicodedata.category(character)
-    return category in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
+    return category in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp") or character in _FILLERS
+
+
+def is_unseen_in_name(character: str) -> bool:
+    """Say whether two names that differ in this character alone look the same."""
+    return is_invisible(character) or character in _VARIATION
 
 
 def _check_characters(text: str) -> None:

@@ -178,8 +178,7 @@ class CandleHistory:
         base = self._base
         if start == 0 and step == 1:
             return CandleHistory(base, max(0, stop))
-        part = slice(start, stop if stop >= 0 else None, step)
-        fresh = base.part(part)
+        fresh = base.part(_part(start, stop, step))
         return CandleHistory(fresh, len(fresh))
 
 
@@ -246,8 +245,7 @@ class Series:
         start, stop, step = _slice_indices(key, self._length)
         if start == 0 and step == 1:
             return Series(self._base, max(0, stop))
-        part = slice(start, stop if stop >= 0 else None, step)
-        values = np.ascontiguousarray(self._base.values[part])
+        values = np.ascontiguousarray(self._base.values[_part(start, stop, step)])
         return Series(SeriesBase(values), len(values))
 
 
@@ -273,6 +271,17 @@ def _index(key: Any, length: int, what: str) -> int:
     if 0 <= index < length:
         return index
     raise IndexError(f"{what} has {length} items; there is no [{key}]")
+
+
+def _part(start: int, stop: int, step: int) -> slice:
+    """Return limits that arrays read as `range(start, stop, step)`.
+
+    A negative limit would count from the end of an array that may hold more than the view shows,
+    even rows that nobody has written yet.
+    """
+    if not range(start, stop, step):
+        return slice(0, 0)
+    return slice(start, stop if stop >= 0 else None, step)
 
 
 def _slice_indices(key: slice, length: int) -> tuple[int, int, int]:

@@ -110,6 +110,7 @@ def test_action_is_read_with_free_white_space_and_any_case(text: str, intent: ob
         ("long(1 0%risk@10x)", "'0' stands where '%' is expected"),
         ("long(1%risk@10x,sl=" + "1" * 41 + "%)", "a number of 41 digits is too long"),
         ("long(١%risk@10x)", "'١' has no meaning"),
+        ("long(1%ris\u212a@10x)", "'\u212a' has no meaning"),
         ("long(1%risk@10x)\x00", "has no meaning"),
         ("long(1%risk@10x)" + " " * 300, "the action has 316 characters"),
     ],

@@ -296,8 +296,8 @@ def test_a_setting_written_twice_in_two_spellings_is_refused(tmp_path: Path) -> 
         load_config({}, environ={}, file=file)
 
 
-def test_live_and_yes_live_are_the_settings_that_only_a_flag_can_set() -> None:
-    assert sorted(FLAG_ONLY) == ["live", "yes_live"]
+def test_what_gives_up_protection_can_be_set_by_a_flag_only() -> None:
+    assert sorted(FLAG_ONLY) == ["live", "trust_script", "yes_live"]
 
 
 @pytest.mark.parametrize("name", ["live", "yes_live", "yes-live"])

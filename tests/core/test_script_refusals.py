@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from time import process_time
 
 import pytest
 
@@ -136,6 +137,7 @@ def test_message_names_place_and_shows_the_line_with_a_caret(text: str, message:
         (b"x = 1\ry = 2", "invisible character U+000D"),
         ("x = 'a\u2028b'".encode(), "invisible character U+2028"),
         ("x = '\u200b'".encode(), "invisible character U+200B (zero width space)"),
+        ("x = 'a\u3164'".encode(), "invisible character U+3164 (hangul filler)"),
         (b"x = " + b"[" * 51 + b"]" * 51, "brackets are nested more than 50 deep"),
         (b"x = " + b"-" * 30000 + b"1", "nested"),
         (b"x = " + b"1 + " * 15000 + b"1", "nested"),
@@ -157,7 +159,18 @@ def test_brackets_in_strings_and_comments_do_not_count() -> None:
 
 
 def test_emoji_and_other_scripts_are_welcome() -> None:
-    check("größe = '👩‍👧 한국어'\nprint(größe)".encode(), INDICATOR_NAMES)
+    check("größe = '👩‍👧 ❤️ 한국어'\nप्रिय = 1\nprint(größe, प्रिय)".encode(), INDICATOR_NAMES)
+
+
+def test_text_full_of_faults_is_refused_at_its_first_one_and_soon() -> None:
+    text = "x = 1\n" + "data.zzz; " * 3000 + "\nimport os\n"
+    started_s = process_time()
+
+    with pytest.raises(ScriptFault, match=r"'\.zzz' is not available") as caught:
+        check(text.encode(), INDICATOR_NAMES)
+
+    assert (caught.value.line, caught.value.column) == (2, 6)
+    assert process_time() - started_s < 5
 
 
 def test_second_check_refuses_by_itself_what_the_first_one_refuses() -> None:
@@ -182,6 +195,16 @@ def test_warnings_are_told_before_the_run() -> None:
         "line 1: condition_true is never assigned, so it is always False",
         "line 1: calculate_rsi(...) is called without 'await'",
         'line 3: "is" with a literal. Did you mean "=="?',
+    )
+
+
+def test_names_that_pass_for_others_are_warned_of() -> None:
+    script = Script(
+        "l\u0430stclose = 0\nприбыль = größe = Δclose = 1\ncondition_true = l\u0430stclose > 5"
+    )
+
+    assert script.checked.warnings == (
+        "line 1: the name 'l\u0430stclose' mixes letters of two alphabets that look alike",
     )
 
 

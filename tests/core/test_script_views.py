@@ -14,7 +14,7 @@ from milo.model import Candle
 from milo.script.faults import ScriptFault
 from milo.script.history import History
 from milo.script.names import INDICATOR_NAMES
-from milo.script.protocol import candle_frames
+from milo.script.protocol import MAX_REPLY_BYTES, Result, WirePlot, candle_frames, reply_frame
 from milo.script.runner import BudgetFault
 from milo.ta import INDICATORS
 from tests.script_runs import HOUR_MS, START_MS, Script, fault, run, walk
@@ -74,6 +74,22 @@ def test_data_is_a_sequence() -> None:
         f"True True {START_MS + 19 * HOUR_MS}",
         "3 True 300 0",
     ]
+
+
+def test_backward_slices_from_before_the_first_item_are_empty() -> None:
+    lines = printed(
+        """
+        rsi = await calculate_rsi(data)
+        print(len(data[-1000::-1]), len(data[:0][::-1]), len(data[:5][-10::-2]), len(data[5::-1]))
+        print(len(rsi[-1000::-1]), len(rsi[:0][::-1]), len(rsi[:5][-10::-2]), len(rsi[5::-1]))
+        """
+    )
+
+    assert lines == ["0 0 0 6"] * 2
+
+
+def test_backward_slice_of_an_empty_history_shows_no_memory() -> None:
+    assert printed("print(len(data[::-1]), list(data[::-2]))", Candles.empty()) == ["0 []"]
 
 
 def test_names_of_the_newest_candle() -> None:
@@ -410,6 +426,52 @@ def test_unfinished_generator_ends_with_its_evaluation() -> None:
     )
 
     assert script.run(CANDLES).printed == "1\nend\n"
+
+
+def test_generators_that_hold_each_other_end_with_their_evaluation() -> None:
+    script = Script(
+        """
+        def g(box, count):
+            try:
+                yield
+            finally:
+                print("end of", count)
+        box = []
+        box.append(g(box, len(data)))
+        next(box[0])
+        """
+    )
+
+    assert [script.run(CANDLES.prefix(n)).printed for n in (5, 6)] == ["end of 5\n", "end of 6\n"]
+
+
+def test_largest_answer_fits_into_a_frame() -> None:
+    script = Script(
+        r"""
+        wide = chr(0x10000)
+        for i in range(32):
+            plot(-1.2345678901234567e-300, wide * 61 + f"{i:03}", pane=wide * 64)
+        for i in range(16):
+            mark(wide * 500)
+        print('"' * 20000)
+        action_if_true = action_if_false = wide * 200
+        """
+    )
+
+    found = script.run(CANDLES)
+    reply = Result(
+        request=2**31,
+        condition=False,
+        if_true=found.outcome.if_true,
+        if_false=found.outcome.if_false,
+        printed=found.printed,
+        dropped_bytes=2**62,
+        warnings=found.outcome.warnings,
+        plots=tuple(WirePlot(name=n, pane=p, value=v) for (n, p), v in found.plots.items()),
+        marks=tuple(found.marks),
+    )
+
+    assert 50_000 < len(reply_frame(reply)) <= MAX_REPLY_BYTES
 
 
 def test_script_fault_is_told_with_its_line() -> None:

@@ -307,7 +307,7 @@ async def test_worker_gets_no_environment_and_no_files(
 
     files = {int(entry.name): os.readlink(entry) for entry in (proc / "fd").iterdir()}
 
-    assert (proc / "environ").read_bytes() == b""
+    assert (proc / "environ").read_bytes() == b"PYTHONHASHSEED=0\0"
     assert (proc / "oom_score_adj").read_text() == "1000\n"
     assert sorted(files) == [0, 1, 2, 3, 4]
     assert [files[number] for number in range(3)] == ["/dev/null"] * 3

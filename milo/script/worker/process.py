@@ -306,18 +306,20 @@ class WorkerProcess:
 
 
 def _spawn(memory_mb: int, kind: str) -> tuple[subprocess.Popen[bytes], int, int]:
-    """Start the interpreter: no environment, no files but the two pipes, its own session."""
+    """Start the interpreter: no file but the two pipes, nothing of our environment, a session."""
     root = str(Path(milo.__file__).resolve().parent.parent)
     request_end, to_worker = os.pipe()
     from_worker, reply_end = os.pipe()
     try:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and file
             [
-                sys.executable, "-I", str(boot.__file__),
+                sys.executable, "-s", "-P", str(boot.__file__),
                 root, str(request_end), str(reply_end), str(memory_mb), str(os.getpid()),
                 kind,
             ],
-            env={},
+            # Texts hash the same in every worker: a set of them is in the same order in a
+            # backtest and live. (-I would ignore it; without any other variable it is no safer.)
+            env={"PYTHONHASHSEED": "0"},
             cwd="/",
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
