@@ -48,7 +48,7 @@ IMPURE = frozenset(
     }
 )  # fmt: skip
 WORDS_MAY = {"milo.config": {"os"}, "milo.clock": {"time"}}
-# The script worker starts with an empty environment and sets its own.
+# The script worker starts with nothing of our environment and sets its own.
 ENVIRONMENT = frozenset({"milo.config", "milo.script.worker.boot"})
 # Time zones, the processor time of another process, and a pause between two tries.
 TIME_FOR_OTHER_USES = frozenset(

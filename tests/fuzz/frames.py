@@ -126,7 +126,7 @@ class FrameFuzz:
 
     async def _follow(self, plan: list[tuple[str, Any]]) -> None:
         inputs = {"n": 20.0} if self._rng.random() < 0.5 else None
-        executor = ScriptExecutor(self._script, inputs=inputs, limits=_LIMITS)
+        executor = ScriptExecutor(self._script, inputs=inputs, limits=_LIMITS, is_trusted=True)
         try:
             try:
                 await executor.start()

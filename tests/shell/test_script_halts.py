@@ -93,13 +93,13 @@ def test_starting_anew_lets_a_halted_script_run_again(tmp_path: Path) -> None:
 
 
 def test_entry_above_a_cap_is_told_and_the_record_gives_the_same_refusal(tmp_path: Path) -> None:
-    greedy = GOOD.replace("1%risk@5x,sl=5%", "30%margin@5x,sl=15%")
+    greedy = GOOD.replace("1%risk@5x,sl=5%", "80%margin@5x,sl=15%")
 
     done, summary = run(tmp_path, 4, "--symbols", "SOLUSDT", good=greedy, spins=SPINS)
     again = milo(tmp_path, "--replay", "last")
 
     assert summary["orders"] == 0
-    assert lines_about(done.out, "the limit is 20.00% (--max-risk)")
+    assert lines_about(done.out, "the limit is 50.00% (--max-risk)")
     assert lines_about(done.err, "spins: BTCUSDT is not among --symbols SOLUSDT; it will open")
     assert lines_about(done.out, "BTCUSDT is not among the allowed symbols SOLUSDT (--symbols)")
     assert "same commands" in again.out

@@ -191,7 +191,7 @@ def look_into_processes(user: User, engine: int) -> None:
             assert needles.found_in(of_process(pid, name)) == set(), (pid, name)
         assert b"MILO_" not in of_process(pid, "environ").replace(b"MILO_KEY_PASSWORD=****", b"")
     for pid in workers:
-        assert of_process(pid, "environ").strip(b"\0") == b""
+        assert of_process(pid, "environ").strip(b"\0") == b"PYTHONHASHSEED=0"
         assert needles.found_in(memory_of(pid) or b"") == set()
     for pid in (engine, *guards):
         # They sign, and yet: what they hold is the keyed hash, not the secret.

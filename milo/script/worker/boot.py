@@ -1,8 +1,8 @@
-"""Starts a worker: `python -I boot.py ROOT FD_IN FD_OUT MEMORY_MB ENGINE_PID KIND`, by file path.
+"""Starts a worker: `python -s -P boot.py ROOT FD_IN FD_OUT MEMORY_MB ENGINE_PID KIND`, by its path.
 
-Run by the engine with an empty environment. Leaves five open files: 0 to 2 are /dev/null, 3 brings
-requests, 4 takes replies. Imports the project only after that, so that nothing reads a file, an
-environment or a descriptor that the engine did not mean to give.
+Run by the engine with one fixed variable for an environment. Leaves five open files: 0 to 2 are
+/dev/null, 3 brings requests, 4 takes replies. Imports the project only after that, so that nothing
+reads a file, an environment or a descriptor that the engine did not mean to give.
 """
 
 from __future__ import annotations
