@@ -116,7 +116,7 @@ def _app(parsed: Parsed, config: Config) -> App:
     from milo.cli.context import App, Arguments
     from milo.cli.run_script import script_paths
 
-    is_script = parsed.spec.flag == "script"
+    is_script = parsed.spec.flag in ("script", "backtest")
     return App(
         config=config,
         arguments=Arguments(
