@@ -162,15 +162,31 @@ def _time_ms(raw: str) -> int:
 _RANGE = re.compile(r"(\d{8}(?:T\d{4})?)?-(\d{8}(?:T\d{4})?)?", re.ASCII)
 
 
-def _timerange(raw: str) -> tuple[int | None, int | None]:
-    """Return (first moment, moment after the last) in ms UTC; None where an end is open."""
+@dataclass(frozen=True, slots=True)
+class TimeRange:
+    """From `start_ms` on and before `end_ms`, ms UTC; None where an end is open."""
+
+    start_ms: int | None
+    end_ms: int | None
+
+    def __str__(self) -> str:
+        ends = (self.start_ms, self.end_ms)
+        return "-".join("" if ms is None else _compact(ms) for ms in ends)
+
+
+def _compact(time_ms: int) -> str:
+    moment = datetime.fromtimestamp(time_ms / 1000, UTC)
+    return moment.strftime("%Y%m%d" if time_ms % 86_400_000 == 0 else "%Y%m%dT%H%M")
+
+
+def _timerange(raw: str) -> TimeRange:
     found = _RANGE.fullmatch(raw.strip())
     if found is None or not any(found.groups()):
         raise ValueError("use 20240101-20240201T1200 (UTC); either end may be left out")
     start, end = (None if text is None else _time_ms(text) for text in found.groups())
     if start is not None and end is not None and start >= end:
         raise ValueError("its end does not lie behind its start")
-    return start, end
+    return TimeRange(start, end)
 
 
 def _share_of_price(raw: str) -> Decimal:
@@ -297,7 +313,7 @@ class Config:
     symbols: tuple[str, ...] | None = _setting(
         None, _symbols, "open positions on these symbols only", metavar="BTCUSDT,ETHUSDT"
     )
-    timerange: tuple[int | None, int | None] | None = _setting(
+    timerange: TimeRange | None = _setting(
         None,
         _timerange,
         "what a backtest decides on (UTC, either end may be left out); never cuts the history",
