@@ -11,17 +11,15 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-import os
-import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from milo.candles import Candles
 from milo.clock import iso_minute, monotonic_s
 from milo.errors import ConfigError, InvariantBroken, ScriptError
-from milo.model import Candle, Isolation, ScriptHeader, ScriptResult
+from milo.model import Isolation, ScriptHeader, ScriptResult
 from milo.script.answers import (
     Forged,
     checked_action,
@@ -31,16 +29,14 @@ from milo.script.answers import (
 )
 from milo.script.faults import fault_text, last_mention
 from milo.script.inputs import input_values
-from milo.script.limits import MAX_MESSAGE, MAX_PRINT_LINES, MAX_TEXT_BYTES, ScriptLimits
+from milo.script.limits import MAX_MESSAGE, MAX_PRINT_LINES, ScriptLimits
 from milo.script.protocol import (
     Fault,
     Loaded,
     LoadOptions,
     Ready,
     Result,
-    candle_frames,
     evaluate_frame,
-    history_frame,
     inputs_frame,
     load_frame,
     pack_row,
@@ -49,14 +45,16 @@ from milo.script.protocol import (
 from milo.script.request import AccountView, EvaluationRequest, PositionView
 from milo.script.text import clean, clean_line, shown_source
 from milo.script.worker.backend import backend_of
+from milo.script.worker.prepared import OutputMeter, Prepared
 from milo.script.worker.process import (
     SECURITY_EVENT,
     Budget,
     WorkerFailure,
     WorkerProcess,
 )
+from milo.script.worker.script_file import read_script, stem_of
 from milo.script.worker.spares import Spares
-from milo.shown import MAX_NAME, shown_line, shown_path
+from milo.shown import MAX_NAME, shown_line
 
 __all__ = [
     "AccountView",
@@ -81,16 +79,6 @@ _SPINNING_S: Final = 0.25
 _MOST_LOST: Final = 3
 _CALM_S: Final = 0.02
 """A spare worker is started this long after a candle: what it decided goes out first."""
-
-
-@dataclass(slots=True)
-class _Prepared:
-    """A worker with the script loaded, and what it has been told of the candles."""
-
-    process: WorkerProcess
-    header: ScriptHeader
-    known: int = 0
-    last: Candle | None = None
 
 
 class ScriptExecutor:
@@ -123,15 +111,15 @@ class ScriptExecutor:
         self._header: ScriptHeader | None = None
         self._raw = b""
         self._lines: list[str] = []
-        self._worker: _Prepared | None = None
-        self._preparing: asyncio.Task[_Prepared] | None = None
+        self._worker: Prepared | None = None
+        self._preparing: asyncio.Task[Prepared] | None = None
         self._dying: list[WorkerProcess] = []
         self._candles: Candles | None = None
         self._lost_s: list[float] = []
         self._requests = 0
         self._evaluations = 0
         self._is_busy = False
-        self._output = _OutputMeter(self._limits.run_output_bytes)
+        self._output = OutputMeter(self._limits.run_output_bytes)
 
     async def start(self) -> ScriptHeader:
         """Load and check the script in a fresh worker and return what it says about itself.
@@ -139,7 +127,7 @@ class ScriptExecutor:
         Raises ScriptError with file, line, column and source line where it is refused or cannot
         be read, ConfigError where the inputs do not fit it.
         """
-        self._raw = _read(self._path)
+        self._raw = read_script(self._path)
         text = self._raw.decode("utf-8-sig", "replace").replace("\r\n", "\n")
         self._lines = [shown_source(line) for line in text.split("\n")]
         if not self._has_joined:
@@ -202,7 +190,7 @@ class ScriptExecutor:
 
     # -- the worker --------------------------------------------------------------------------
 
-    async def _prepare(self) -> _Prepared:
+    async def _prepare(self) -> Prepared:
         """Take a worker and load the script and the last known candles into it."""
         process = await self._spares.take()
         try:
@@ -211,12 +199,12 @@ class ScriptExecutor:
             if self._header not in (None, header):
                 raise WorkerFailure(f"the same text says other things now {SECURITY_EVENT}")
             process.send(inputs_frame(self._checked_inputs(header)))
-            worker = _Prepared(process, header)
+            worker = Prepared(process, header)
             if self._candles is not None:
                 # Taken in before the next evaluation, so that its time is not charged for it.
                 wait = Budget(cpu_ms=None, wall_s=self._limits.start_wall_s)
                 number = self._next_number()
-                frames = _candle_frames(worker, self._candles) + ping_frame(number)
+                frames = worker.take_in(self._candles) + ping_frame(number)
                 reply, _ = await process.ask(number, frames, wait)
                 if not isinstance(reply, Ready):
                     raise WorkerFailure(_NO_ANSWER)
@@ -254,7 +242,7 @@ class ScriptExecutor:
         try:
             return checked_header(
                 reply,
-                name=_stem_of(self._path),
+                name=stem_of(self._path),
                 text_sha256=hashlib.sha256(self._raw).hexdigest(),
             )
         except Forged as error:
@@ -266,7 +254,7 @@ class ScriptExecutor:
         except ValueError as error:
             raise ConfigError(f"{self._file_name}: {error}") from None
 
-    async def _ready(self) -> _Prepared:
+    async def _ready(self) -> Prepared:
         """Return the worker; waits where a replacement is still being prepared."""
         worker = self._worker
         if worker is not None and worker.process.failure is not None:
@@ -292,14 +280,14 @@ class ScriptExecutor:
         self._lost_s = [lost_s for lost_s in self._lost_s if now_s - lost_s < _DAY_S] + [now_s]
         return len(self._lost_s) > _MOST_LOST
 
-    async def _prepared(self, preparing: asyncio.Task[_Prepared]) -> _Prepared:
+    async def _prepared(self, preparing: asyncio.Task[Prepared]) -> Prepared:
         await asyncio.wait({preparing})
         if self._preparing is preparing:
             self._preparing = None
         return preparing.result()
 
     async def _ask(
-        self, worker: _Prepared, request: EvaluationRequest
+        self, worker: Prepared, request: EvaluationRequest
     ) -> tuple[Result | Fault, float]:
         is_first = self._evaluations == 0
         self._evaluations += 1
@@ -308,7 +296,7 @@ class ScriptExecutor:
         )
         number = self._next_number()
         self._candles = request.candles
-        frames = _candle_frames(worker, request.candles)
+        frames = worker.take_in(request.candles)
         coming = request.forming
         forming = b""
         if coming is not None:
@@ -485,7 +473,7 @@ class ScriptExecutor:
         )
         return ScriptError(
             text,
-            script=_stem_of(self._path),
+            script=stem_of(self._path),
             message=message,
             line=line,
             column=column,
@@ -495,78 +483,11 @@ class ScriptExecutor:
         )
 
 
-class _OutputMeter:
-    """Counts printed text over 24 hours; what is over the limit is not passed on."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._used = 0
-        self._since_s = monotonic_s()
-
-    def take(self, text: str) -> str | None:
-        """Return the text, or None where the limit is reached."""
-        now = monotonic_s()
-        if now - self._since_s >= _DAY_S:
-            self._used, self._since_s = 0, now
-        self._used += len(text.encode("utf-8", "replace"))
-        return text if self._used <= self._limit else None
-
-
 def _newest_of(request: EvaluationRequest) -> str:
     """Return the open time of the candle that is decided on, for messages."""
     if request.forming is not None:
         return iso_minute(request.forming.open_ms)
     return iso_minute(request.candles.candle(-1).open_ms) if len(request.candles) else ""
-
-
-def _candle_frames(worker: _Prepared, candles: Candles) -> bytes:
-    """Return what the worker does not know yet, and note that it knows it."""
-    count = len(candles)
-    known, last = worker.known, worker.last
-    if known == count and (last is None or candles.candle(-1) == last):
-        return b""
-    worker.known = count
-    worker.last = candles.candle(-1) if count else None
-    # Candles are contiguous: the same one in the same place means the same ones before it.
-    if known == 0:
-        return candle_frames(candles, 0)
-    if known < count and candles.candle(known - 1) == last:
-        return candle_frames(candles, known)
-    return history_frame() + (candle_frames(candles, 0) if count else b"")
-
-
-def _stem_of(path: Path) -> str:
-    return shown_line(path.stem, MAX_NAME)
-
-
-def _read(path: Path) -> bytes:
-    """Return the bytes of a script's file; ScriptError where it is none that can be loaded."""
-    try:
-        # A pipe in the file's place must not keep us waiting for somebody to write into it.
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(handle, "rb") as file:
-            if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise _unreadable(path, "not a regular file")
-            raw = file.read(MAX_TEXT_BYTES + 1)
-    except OSError as error:
-        raise _unreadable(path, error.strerror or str(error)) from None
-    if len(raw) > MAX_TEXT_BYTES:
-        raise _refused(
-            path, f"larger than {MAX_TEXT_BYTES} bytes (64 KiB), the most that a script may have"
-        )
-    if not raw.strip():
-        raise _refused(path, "the file is empty")
-    return raw
-
-
-def _unreadable(path: Path, reason: str) -> ScriptError:
-    message = f"cannot be read: {reason}"
-    return ScriptError(f"{shown_path(path)}: {message}", script=_stem_of(path), message=message)
-
-
-def _refused(path: Path, message: str) -> ScriptError:
-    text = f"{shown_line(path.name, MAX_NAME)}: {message}"
-    return ScriptError(text, script=_stem_of(path), message=message)
 
 
 async def check_script(
