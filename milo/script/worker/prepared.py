@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
 
 from milo.candles import Candles
-from milo.clock import monotonic_s
-from milo.model import Candle, ScriptHeader
-from milo.script.protocol import candle_frames, history_frame
+from milo.model import ScriptHeader
+from milo.script.protocol import MANY_CANDLES, candle_frames, history_frame
 from milo.script.worker.process import WorkerProcess
-
-_DAY_S: Final = 24 * 3600.0
 
 
 @dataclass(slots=True)
@@ -20,37 +16,24 @@ class Prepared:
 
     process: WorkerProcess
     header: ScriptHeader
-    known: int = 0
-    last: Candle | None = None
+    memory_mb: int
+    known: Candles = field(default_factory=Candles.empty)
+    has_decided: bool = False
+    """What it computes once for all candles it has, at least in part."""
 
-    def take_in(self, candles: Candles) -> bytes:
-        """Return the frames of what the worker does not know yet, and note that it knows it."""
-        count = len(candles)
-        known, last = self.known, self.last
-        if known == count and (last is None or candles.candle(-1) == last):
-            return b""
-        self.known = count
-        self.last = candles.candle(-1) if count else None
+    def take_in(self, candles: Candles, *, with_forming: bool = False) -> bytes:
+        """Return the frames of what the worker does not know yet, and note that it knows it.
+
+        It may know more than these, but for `with_forming`: that candle's place is behind them.
+        """
+        count, before = len(candles), len(self.known)
         # Candles are contiguous: the same one in the same place means the same ones before it.
-        if known == 0:
-            return candle_frames(candles, 0)
-        if known < count and candles.candle(known - 1) == last:
-            return candle_frames(candles, known)
-        return history_frame() + (candle_frames(candles, 0) if count else b"")
-
-
-class OutputMeter:
-    """Counts printed text over 24 hours; what is over the limit is not passed on."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._used = 0
-        self._since_s = monotonic_s()
-
-    def take(self, text: str) -> str | None:
-        """Return the text, or None where the limit is reached."""
-        now = monotonic_s()
-        if now - self._since_s >= _DAY_S:
-            self._used, self._since_s = 0, now
-        self._used += len(text.encode("utf-8", "replace"))
-        return text if self._used <= self._limit else None
+        common = min(count, before)
+        is_same = not common or candles.candle(common - 1) == self.known.candle(common - 1)
+        if is_same and (count == before or (count < before and count and not with_forming)):
+            return b""
+        self.known = candles
+        if is_same and count > before and count - before < MANY_CANDLES:
+            return candle_frames(candles, before)
+        self.has_decided = False
+        return history_frame(count) + (candle_frames(candles, 0) if count else b"")
