@@ -193,10 +193,10 @@ def _trade_stats(closed: Sequence[Trade], days: float) -> TradeStats:
     holding = [trade.exit_ms - trade.entry_ms for trade in closed]
     return TradeStats(
         all=everything,
-        by_direction=_groups(results, lambda trade: trade.direction.value),
-        by_symbol=_groups(results, lambda trade: trade.symbol),
-        by_reason=_groups(results, lambda trade: trade.exit_reason.value),
-        by_script=_groups(results, lambda trade: trade.script),
+        by_direction=_groups(results, everything, lambda trade: trade.direction.value),
+        by_symbol=_groups(results, everything, lambda trade: trade.symbol),
+        by_reason=_groups(results, everything, lambda trade: trade.exit_reason.value),
+        by_script=_groups(results, everything, lambda trade: trade.script),
         sqn=system_quality(_multiples(results)),
         average_win=average_win,
         average_loss=average_loss,
@@ -211,10 +211,14 @@ def _trade_stats(closed: Sequence[Trade], days: float) -> TradeStats:
     )
 
 
-def _groups(results: Sequence[_Result], key: Callable[[Trade], str]) -> dict[str, Group]:
+def _groups(
+    results: Sequence[_Result], everything: Group, key: Callable[[Trade], str]
+) -> dict[str, Group]:
     parted: dict[str, list[_Result]] = {}
     for result in results:
         parted.setdefault(key(result.trade), []).append(result)
+    if len(parted) == 1:
+        return dict.fromkeys(parted, everything)
     return {name: _group(parted[name]) for name in sorted(parted)}
 
 
