@@ -7,9 +7,7 @@ Run as a program, it prints the golden report or JSON:
 
 from __future__ import annotations
 
-import json
 import random
-import sys
 from decimal import Decimal
 from typing import Any
 
@@ -17,14 +15,13 @@ import numpy as np
 
 from milo.backtest.decisions import Proof
 from milo.backtest.described import (
-    DescribedError,
     DescribedInput,
     DescribedMarket,
     DescribedScript,
     RunDescription,
     candles_sha256,
 )
-from milo.backtest.ledger import Assumptions, Ledger, Refusal, Trade
+from milo.backtest.ledger import Assumptions, Ledger, Trade
 from milo.candles import Candles
 from milo.model import Direction, ExitReason
 
