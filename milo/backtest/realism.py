@@ -65,7 +65,9 @@ class Check:
     """Why a bad number casts doubt."""
 
     def shown(self, value: float) -> str:
-        return ("yes" if value else "no") if self.form == YES_OR_NO else format(value, self.form)
+        if self.form == YES_OR_NO:
+            return "yes" if value else "no"
+        return format(value, self.form).replace("%", " %")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,7 +209,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         key="best_trades",
         label="net profit from the best 5 % of the trades",
-        form=".0%",
+        form=",.0%",
         measure=_best_trades,
         doubt=0.5,
         harm=1.0,
@@ -216,7 +218,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         key="ambiguous",
         label="exits where stop and target lay in one candle",
-        form=".1%",
+        form=",.1%",
         measure=_ambiguous,
         doubt=0.02,
         harm=0.1,
@@ -225,7 +227,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         key="unknown_funding",
         label="funding settlements at the assumed rate",
-        form=".0%",
+        form=",.0%",
         measure=_unknown_funding,
         doubt=0.05,
         harm=0.5,
@@ -234,7 +236,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         key="extremes",
         label="trades filled at the very high or low of a candle",
-        form=".1%",
+        form=",.1%",
         measure=_share(lambda trade: trade.is_extreme),
         doubt=0.05,
         harm=0.2,
@@ -243,7 +245,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         key="gaps",
         label="exits filled at an open beyond their level",
-        form=".1%",
+        form=",.1%",
         measure=_share(lambda trade: trade.is_gap),
         doubt=0.05,
         harm=0.2,
@@ -261,7 +263,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         key="script_errors",
         label="candles on which the script failed",
-        form=".2%",
+        form=",.2%",
         measure=_failed,
         doubt=0,
         harm=0.01,

@@ -136,7 +136,7 @@ def trade_rows(stats: Stats) -> list[Row]:
         ("won / lost", f"{everything.wins:,} / {everything.losses:,}"),
         ("win rate", percent(everything.win_rate, 1)),
         ("profit factor", ratio(everything.profit_factor)),
-        ("expectancy", f"{money(everything.expectancy, is_signed=True)} USDT"),
+        ("expectancy", _usdt(everything.expectancy)),
         ("expectancy in R", ratio(everything.expectancy_r)),
         ("SQN", ratio(trades.sqn)),
         ("average win", money(trades.average_win, is_signed=True)),
@@ -160,6 +160,10 @@ def _net_result(stats: Stats) -> float:
     return stats.final_equity - float(stats.start_balance)
 
 
+def _usdt(value: float | None) -> str:
+    return UNDEFINED if value is None else f"{money(value, is_signed=True)} USDT"
+
+
 def _recovered(fall: Drawdown | None) -> str:
     if fall is None:
         return UNDEFINED
@@ -176,7 +180,7 @@ def assumption_rows(ledger: Ledger, description: RunDescription) -> list[Row]:
     """Return every assumption of the run."""
     taken = ledger.assumptions
     rows = [
-        ("start balance", f"{plain(taken.start_balance)} USDT"),
+        ("start balance", f"{shown(taken.start_balance)} USDT"),
         (
             "fees",
             f"taker {exact_percent(taken.taker_fee)}, maker {exact_percent(taken.maker_fee)} "
@@ -300,6 +304,6 @@ def period_line(stats: Stats, description: RunDescription) -> str:
     )
 
 
-def titles(description: RunDescription) -> list[str]:
-    """Return each script with its market: `macd_crossover on BTCUSDT 1h`."""
-    return [f"{item.name} on {item.symbol} {item.interval}" for item in description.scripts]
+def title(script: DescribedScript) -> str:
+    """Return a script with its market: `macd_crossover on BTCUSDT 1h`."""
+    return f"{script.name} on {script.symbol} {script.interval}"
