@@ -64,6 +64,14 @@ class Check:
     why: str
     """Why a bad number casts doubt."""
 
+    @property
+    def limits(self) -> tuple[str, str]:
+        """From where on the number casts doubt and does harm, as text; "--" for never."""
+        if self.form == YES_OR_NO:
+            return ("--", "yes") if self.harm < self.doubt else ("yes", "--")
+        sign = "<" if self.is_low_bad else ">"
+        return (f"{sign} {self.shown(self.doubt)}", f"{sign} {self.shown(self.harm)}")
+
     def shown(self, value: float) -> str:
         if self.form == YES_OR_NO:
             return "yes" if value else "no"
