@@ -54,9 +54,9 @@ def page_body(report: Report) -> str:
             extra='<select id="market" aria-label="Market"></select>',
         ),
         _pair(
-            _card("Result", _list(wording.result_rows(stats))),
-            _card("Risk", _list(wording.risk_rows(stats))),
-            _card("Trades", _list(wording.trade_rows(stats))),
+            _card("Result", _figures(wording.result_rows(stats))),
+            _card("Risk", _figures(wording.risk_rows(stats))),
+            _card("Trades", _figures(wording.trade_rows(stats))),
         ),
         _card("Monthly returns, % (UTC)", _heat(stats.months)),
         _card("Split of the closed trades", _splits(stats)),
@@ -73,17 +73,25 @@ def _text(text: str) -> str:
     return escape(shown_line(text))
 
 
-def _card(title: str, inner: str, extra: str = "") -> str:
-    return f'<section class="card{extra}"><h2>{_text(title)}</h2>{inner}</section>' if inner else ""
+def _card(title: str, inner: str) -> str:
+    return f'<section class="card"><h2>{_text(title)}</h2>{inner}</section>' if inner else ""
 
 
 def _pair(*cards: str) -> str:
     return f'<div class="pair">{"".join(cards)}</div>'
 
 
-def _list(rows: Iterable[Row], kind: str = "") -> str:
+def _list(rows: Iterable[Row]) -> str:
     items = "".join(f"<dt>{_text(name)}</dt><dd>{_text(value)}</dd>" for name, value in rows)
-    return f'<dl class="{kind}">{items}</dl>' if items else ""
+    return f'<dl class="wide">{items}</dl>'
+
+
+def _figures(rows: Iterable[Row]) -> str:
+    """Return rows that a browser may break into columns between, never within."""
+    items = "".join(
+        f"<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>" for name, value in rows
+    )
+    return f"<dl>{items}</dl>"
 
 
 def _head(report: Report) -> str:
@@ -280,7 +288,7 @@ def _assumptions(report: Report) -> str:
     ]
     rows.append(("arguments", " ".join(description.arguments) or "none"))
     rows.append(("Milo", description.version))
-    return _list(rows, "wide")
+    return _list(rows)
 
 
 def _origin(report: Report) -> str:

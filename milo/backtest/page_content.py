@@ -50,6 +50,7 @@ def page_content(report: Report, candles: Mapping[tuple[str, str], Candles]) -> 
         "stepMs": min((INTERVAL_MS[market.interval] for market in description.markets), default=1),
         "startBalance": float(report.stats.start_balance),
         "symbols": [shown_line(symbol) for symbol in symbols],
+        "decimals": [_decimals(trades, symbol) for symbol in symbols],
         "scripts": [shown_line(script) for script in scripts],
         "reasons": [str(reason) for reason in ExitReason],
         "tradesBefore": len(ledger.trades) - len(trades),

@@ -37,6 +37,8 @@ export class View {
     this.pointedMs = null;
     /** @type {(() => void)[]} */
     this.listeners = [];
+    /** @type {Map<TimeChart, number>} */
+    this.widths = new Map();
   }
 
   /**
@@ -50,6 +52,19 @@ export class View {
     this.fromMs = Math.min(Math.max(from, this.firstMs), this.lastMs - span);
     this.toMs = this.fromMs + span;
     this.changed();
+  }
+
+  /**
+   * The width of all price axes, so that times stand below one another; tells of a change.
+   * @param {TimeChart} chart
+   * @param {number} width  what that chart needs, device pixels
+   */
+  axisWidth(chart, width) {
+    const before = Math.max(0, ...this.widths.values());
+    this.widths.set(chart, width);
+    const now = Math.max(...this.widths.values());
+    if (now !== before) this.changed();
+    return now;
   }
 
   /** @param {number | null} ms */
@@ -71,6 +86,7 @@ export class View {
  * @property {(value: number) => string} label
  * @property {(paint: Paint) => void} draw
  * @property {string} title
+ * @property {boolean} [isTitleBelow]  where the line hangs from the top
  * @property {number} [tick]
  */
 
@@ -220,8 +236,8 @@ export class TimeChart {
     const { fromMs, toMs } = this.view;
     const xOf = (/** @type {number} */ ms) => ((ms - fromMs) / (toMs - fromMs)) * right;
     this.#timeAxis(xOf, right, bottom, dpr);
-    for (const { pane, scale, ticks, digits } of laid) {
-      this.#pane({ ctx, dpr, theme, scale, xOf, view: this.view, right }, pane, ticks, digits);
+    for (const { pane, scale, ticks } of laid) {
+      this.#pane({ ctx, dpr, theme, scale, xOf, view: this.view, right }, pane, ticks);
     }
     this.#crosshair(xOf, bottom, dpr, laid);
   }
@@ -244,9 +260,9 @@ export class TimeChart {
       for (const tick of ticks) {
         widest = Math.max(widest, this.ctx.measureText(pane.label(tick)).width);
       }
-      return { pane, scale, ticks, digits: 0 };
+      return { pane, scale, ticks };
     });
-    this.axisWidth = Math.ceil(widest + 14 * dpr);
+    this.axisWidth = this.view.axisWidth(this, Math.ceil(widest + 14 * dpr));
     return laid;
   }
 
@@ -273,8 +289,8 @@ export class TimeChart {
     pane.draw(paint);
     ctx.restore();
     ctx.fillStyle = theme.muted;
-    ctx.textBaseline = "top";
-    ctx.fillText(pane.title, 8 * dpr, scale.top);
+    ctx.textBaseline = pane.isTitleBelow ? "bottom" : "top";
+    ctx.fillText(pane.title, 8 * dpr, pane.isTitleBelow ? scale.bottom : scale.top);
   }
 
   /**

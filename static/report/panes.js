@@ -5,10 +5,14 @@
  * no spike is lost; where buckets are narrower than a pixel they are joined the same way.
  */
 
-import { compact, fixed, price as priceText } from "../lib/format.js";
+import { compact, fixed, price } from "../lib/format.js";
 import { placeBefore, placeOf } from "./data.js";
 
-const MANY_TRADES = 500;
+// Markers shrink where a trade has fewer CSS pixels than this.
+const ROOMY_PX = 14;
+const TIGHT_PX = 2.5;
+// Of the height that equity or candles keep, whatever else is to be seen.
+const LEAST_SHARE = 0.3;
 
 /**
  * @typedef {import("./chart.js").Paint} Paint
@@ -93,13 +97,15 @@ export function equityPane(equity, hold, start) {
   return {
     share: 0.7,
     title: hold === null ? "Equity, USDT" : "Equity, USDT (thin: buy & hold)",
-    label: (value) => (Math.abs(value) < 1e6 ? fixed(value, 0) : compact(value)),
+    label: (value) => (Math.abs(value) < 1e6 ? fixed(value || 0, 0) : compact(value)),
     tick: 1,
     range(fromMs, toMs) {
       const [low, high] = rangeOf(equity, fromMs, toMs, "low", "high");
       if (hold === null) return [low, high];
       const [under, over] = rangeOf(hold, fromMs, toMs, "last", "last");
-      return [Math.min(low, under), Math.max(high, over)];
+      // However far the coin ran away, the equity keeps its share of the height.
+      const room = Math.max(high - low, start * 0.01) * (1 / LEAST_SHARE - 1);
+      return [Math.min(low, Math.max(under, low - room)), Math.max(high, Math.min(over, high + room))];
     },
     draw(paint) {
       const { ctx, dpr, theme, scale, right } = paint;
@@ -114,9 +120,11 @@ export function equityPane(equity, hold, start) {
       if (hold !== null) {
         ctx.strokeStyle = theme.entry;
         ctx.lineWidth = dpr;
+        ctx.globalAlpha = 0.55;
         ctx.beginPath();
         trace(paint, hold, { low: "last", high: "last", last: "last" });
         ctx.stroke();
+        ctx.globalAlpha = 1;
       }
       ctx.strokeStyle = theme.accent;
       ctx.lineWidth = 1.8 * dpr;
@@ -136,6 +144,7 @@ export function drawdownPane(equity) {
   return {
     share: 0.3,
     title: "Drawdown",
+    isTitleBelow: true,
     label: (value) => `${fixed(value, Math.abs(value) < 1 && value !== 0 ? 1 : 0)} %`,
     range: (fromMs, toMs) => [rangeOf(equity, fromMs, toMs, "fall", "fall")[0], 0],
     draw(paint) {
@@ -162,22 +171,43 @@ export function drawdownPane(equity) {
  * @param {number} decimals
  * @param {number[]} own  places of the trades of this market, by their entry
  * @param {Columns} trades
- * @param {() => number} chosen  the place of the trade that is looked at, -1 for none
+ * @param {{looked: () => number, chosen: () => number}} places  of the trade that is pointed at,
+ *   and of the one that was asked for; -1 for none
  * @returns {Pane}
  */
-export function pricePane(candles, decimals, own, trades, chosen) {
+export function pricePane(candles, decimals, own, trades, { looked, chosen }) {
   return {
     share: 1,
     title: "",
     tick: 10 ** -decimals,
-    label: (value) => priceText(Number(value.toPrecision(12)), decimals),
-    range: (fromMs, toMs) => rangeOf(candles, fromMs, toMs, "low", "high"),
+    label: (value) => price(Number(value.toPrecision(12)), decimals),
+    range(fromMs, toMs) {
+      const range = rangeOf(candles, fromMs, toMs, "low", "high");
+      const place = chosen();
+      const isSeen = place >= 0 && trades.exitMs[place] >= fromMs && trades.entryMs[place] <= toMs;
+      return isSeen ? widened(range, [trades.stop[place], trades.target[place]]) : range;
+    },
     draw(paint) {
-      drawZones(paint, trades, chosen());
+      drawZones(paint, trades, looked());
       drawCandles(paint, candles);
-      drawTrades(paint, own, trades, chosen());
+      drawTrades(paint, own, trades, looked());
     },
   };
+}
+
+/**
+ * The range with those levels in it that leave the candles their share of the height.
+ * @param {[number, number]} range
+ * @param {number[]} levels
+ * @returns {[number, number]}
+ */
+function widened([low, high], levels) {
+  const span = high - low;
+  for (const level of levels) {
+    const [under, over] = [Math.min(low, level), Math.max(high, level)];
+    if (span >= LEAST_SHARE * (over - under)) [low, high] = [under, over];
+  }
+  return [low, high];
 }
 
 /**
@@ -190,7 +220,7 @@ function drawCandles(paint, candles) {
   const spacing = right / Math.max(1, to - from);
   if (spacing < 3 * dpr) {
     ctx.strokeStyle = theme.text;
-    ctx.globalAlpha = 0.75;
+    ctx.globalAlpha = 0.5;
     ctx.lineWidth = Math.max(1, dpr);
     ctx.beginPath();
     trace(paint, candles, { low: "low", high: "high", last: "close" });
@@ -255,7 +285,8 @@ function drawTrades(paint, own, trades, chosen) {
   const seen = own.filter(
     (place) => trades.exitMs[place] >= view.fromMs && trades.entryMs[place] <= view.toMs,
   );
-  const size = seen.length > MANY_TRADES ? 2.5 * dpr : 5 * dpr;
+  const room = paint.right / dpr / Math.max(1, seen.length);
+  const size = (room < TIGHT_PX ? 2 : room < ROOMY_PX ? 4 : 5) * dpr;
   for (const place of seen) drawTrade(paint, trades, place, size, false);
   if (chosen >= 0 && own.includes(chosen)) drawTrade(paint, trades, chosen, 7 * dpr, true);
 }

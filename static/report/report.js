@@ -7,7 +7,7 @@ import { fixed, money, openTime } from "../lib/format.js";
 import { TimeChart, View } from "./chart.js";
 import { columns, placeBefore } from "./data.js";
 import { drawdownPane, equityPane, holdOf, pricePane, tradeAt } from "./panes.js";
-import { TradeList, exact, heldText, toneOf, whyOf } from "./trades.js";
+import { TradeList, heldText, priceOf, toneOf, whyOf } from "./trades.js";
 
 const TOKENS = [
   "surface", "text", "muted", "grid", "accent", "up", "down", "down-faint", "entry", "stop",
@@ -64,7 +64,12 @@ class ReportPage {
       chart.times = this.market.candles.time;
       chart.series.last = chart.times.length - 1;
       const { candles, decimals, own } = this.market;
-      chart.panes = [pricePane(candles, decimals, own, this.trades, () => this.#looked())];
+      chart.panes = [
+        pricePane(candles, decimals, own, this.trades, {
+          looked: () => this.#looked(),
+          chosen: () => this.chosen,
+        }),
+      ];
       this.view.changed();
     };
     picker.addEventListener("change", () => {
@@ -141,7 +146,7 @@ class ReportPage {
   /** Say in words what is pointed at. */
   #tell() {
     const ms = this.view.pointedMs;
-    const at = ms ?? this.report.endMs;
+    const at = ms ?? Math.min(this.view.toMs, this.report.endMs);
     const when = openTime(at, this.view.stepMs);
     if (this.equity.time.length > 0) {
       const place = placeBefore(this.equity.time, at);
@@ -164,20 +169,22 @@ class ReportPage {
     const { trades } = this;
     const place = this.#looked();
     if (place < 0) {
-      line.className = "muted";
+      line.className = "legend muted";
       line.textContent = "Point at a trade to see its stop and target.";
       return;
     }
-    const target = trades.target[place];
     const r = trades.r[place];
-    line.className = toneOf(trades.net[place]);
+    const told = (/** @type {number} */ value) => priceOf(this.report, trades, place, value);
+    // Levels came with 7 digits; more would be rounding.
+    const level = (/** @type {number} */ value) =>
+      Number.isNaN(value) ? "none" : told(Number(value.toPrecision(7)));
+    line.className = `legend ${toneOf(trades.net[place])}`;
     line.textContent =
-      `${trades.isLong[place] ? "▲ long" : "▼ short"} ${exact(trades.entry[place])} → ` +
-      `${exact(trades.exit[place])} (${whyOf(this.report, trades, place)})   ` +
+      `${trades.isLong[place] ? "▲ long" : "▼ short"} ${told(trades.entry[place])} → ` +
+      `${told(trades.exit[place])} (${whyOf(this.report, trades, place)})   ` +
       `${money(String(trades.net[place]), true)} USDT` +
       `${Number.isNaN(r) ? "" : `, ${fixed(r, 2)} R`}   ` +
-      `stop ${exact(Number(trades.stop[place].toPrecision(7)))}   ` +
-      `target ${Number.isNaN(target) ? "none" : exact(Number(target.toPrecision(7)))}   ` +
+      `stop ${level(trades.stop[place])}   target ${level(trades.target[place])}   ` +
       `held ${heldText(trades.exitMs[place] - trades.entryMs[place])}`;
   }
 

@@ -2,7 +2,7 @@
  * The trade list of a report: sorted by any column, filtered, a part of it at a time.
  */
 
-import { fixed, money, openTime } from "../lib/format.js";
+import { fixed, money, openTime, price } from "../lib/format.js";
 
 const FIRST_ROWS = 100;
 const MORE_ROWS = 500;
@@ -162,24 +162,32 @@ function columnsOf(report, trades) {
     key: (/** @type {number} */ place) => column[place],
     text: (/** @type {number} */ place) => text(column[place]),
   });
+  const priced = (/** @type {string} */ title, /** @type {Float64Array | Float32Array} */ column) => ({
+    title,
+    key: (/** @type {number} */ place) => column[place],
+    text: (/** @type {number} */ place) => priceOf(report, trades, place, column[place]),
+  });
   const tone = (/** @type {number} */ place) => toneOf(trades.net[place]);
   const held = (/** @type {number} */ place) => trades.exitMs[place] - trades.entryMs[place];
-  const columns = [number("#", Float64Array.from(trades.net.keys(), (place) => place + 1 + report.tradesBefore), (value) => fixed(value, 0))];
-  if (report.scripts.length > 1) columns.push(word("Script", (place) => report.scripts[trades.script[place]]));
-  if (report.symbols.length > 1) columns.push(word("Symbol", (place) => report.symbols[trades.symbol[place]]));
+  const ordinal = (/** @type {number} */ place) => place + 1 + report.tradesBefore;
+  const isSeveral = (/** @type {{title: string}} */ { title }) =>
+    (title !== "Script" || report.scripts.length > 1) &&
+    (title !== "Symbol" || report.symbols.length > 1);
   return [
-    ...columns,
+    { title: "#", key: ordinal, text: (/** @type {number} */ place) => fixed(ordinal(place), 0) },
+    word("Script", (place) => report.scripts[trades.script[place]]),
+    word("Symbol", (place) => report.symbols[trades.symbol[place]]),
     word("Side", (place) => (trades.isLong[place] ? "▲ long" : "▼ short")),
     time("Entered", trades.entryMs),
-    number("Price", trades.entry, exact),
+    priced("Price", trades.entry),
     time("Exited", trades.exitMs),
-    number("Price", trades.exit, exact),
+    priced("Price", trades.exit),
     word("Why", (place) => whyOf(report, trades, place)),
     { title: "Held", key: held, text: (place) => heldText(held(place)) },
-    number("Quantity", trades.qty, (value) => exact(Number(value.toPrecision(6)))),
+    number("Quantity", trades.qty, (value) => Number(value.toPrecision(6)).toLocaleString("en-US", { maximumFractionDigits: 8 })),
     { ...number("Net USDT", trades.net, (value) => money(String(value), true)), tone },
     { ...number("R", trades.r, (value) => (Number.isNaN(value) ? "--" : fixed(value, 2))), tone },
-  ];
+  ].filter(isSeveral);
 }
 
 /**
@@ -196,9 +204,15 @@ export function whyOf(report, trades, place) {
 /** @param {number} net */
 export const toneOf = (net) => (net > 0 ? "gain" : net < 0 ? "loss" : "");
 
-/** @param {number} value */
-export function exact(value) {
-  return Number(value.toPrecision(12)).toLocaleString("en-US", { maximumFractionDigits: 10 });
+/**
+ * A price of a trade's market.
+ * @param {any} report
+ * @param {Columns} trades
+ * @param {number} place
+ * @param {number} value
+ */
+export function priceOf(report, trades, place, value) {
+  return price(Number(value.toPrecision(12)), report.decimals[trades.symbol[place]]);
 }
 
 /** @param {number} ms */
