@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, Final, NoReturn, cast
 
 import numpy as np
@@ -72,15 +73,56 @@ class CandleView:
         return self[key] if key in FIELDS else default
 
 
+class ColumnsView(CandleView):
+    """A candle that reads a number when it is asked for: most are asked for one or two."""
+
+    __slots__ = ("_at", "_from")
+
+    def __init__(self, columns: Sequence[memoryview], index: int) -> None:
+        self._from = columns
+        self._at = index
+
+    @property
+    def time(self) -> int:  # type: ignore[override]
+        return self._from[0][self._at]
+
+    @property
+    def open(self) -> float:  # type: ignore[override]
+        return self._from[1][self._at]
+
+    @property
+    def high(self) -> float:  # type: ignore[override]
+        return self._from[2][self._at]
+
+    @property
+    def low(self) -> float:  # type: ignore[override]
+        return self._from[3][self._at]
+
+    @property
+    def close(self) -> float:  # type: ignore[override]
+        return self._from[4][self._at]
+
+    @property
+    def volume(self) -> float:  # type: ignore[override]
+        return self._from[5][self._at]
+
+
+_MOST_ROWS: Final = 50_000
+"""Candle objects that are kept for the next one who asks."""
+_ROWS_A_CHUNK: Final = 4096
+
+
 class Rows:
     """Candle objects, made when somebody asks for them; one list serves many evaluations."""
 
-    __slots__ = ("made", "made_to")
+    __slots__ = ("count", "made", "made_to")
 
     def __init__(self, made: list[CandleView | None]) -> None:
         self.made = made
         self.made_to = 0
-        """All rows before this one exist."""
+        """All rows before this one exist, with all their numbers at hand."""
+        self.count = 0
+        """How many were made one by one."""
 
     def resize(self, keep: int, count: int) -> None:
         """Forget the rows from `keep` on and make room for `count`."""
@@ -88,11 +130,32 @@ class Rows:
         self.made.extend([None] * (count - keep))
         self.made_to = min(self.made_to, keep)
 
+    def keep(self, index: int, row: CandleView) -> None:
+        """Keep a row; those that were made before are forgotten where they are too many."""
+        if self.count >= _MOST_ROWS:
+            self.made[:] = [None] * len(self.made)
+            self.made_to = self.count = 0
+        self.count += 1
+        self.made[index] = row
+
+
+class Computed:
+    """Results of indicators, and how many numbers they and those made from them hold."""
+
+    __slots__ = ("calls", "found", "tally")
+
+    def __init__(self, tally: list[int]) -> None:
+        self.found: dict[tuple[Any, ...], Any] = {}
+        self.calls: dict[str, dict[tuple[int, ...], Any]] = {}
+        """Of each indicator, by the numbers that follow the data: what makes the answer."""
+        self.tally = tally
+        """One number, shared by all that hangs on the same candles."""
+
 
 class CandleBase:
     """The first `count` rows of columns that may be longer, and cached indicators of them."""
 
-    __slots__ = ("_columns", "_count", "_times", "cache", "has_times", "rows")
+    __slots__ = ("_columns", "_count", "_times", "_views", "computed", "has_times", "rows")
 
     def __init__(
         self,
@@ -109,7 +172,8 @@ class CandleBase:
         self._count = count
         self.rows = Rows([None] * count) if rows is None else rows
         self.has_times = has_times
-        self.cache: dict[tuple[Any, ...], Any] = {}
+        self._views: list[memoryview] = []
+        self.computed = Computed([0])
 
     def __len__(self) -> int:
         return self._count
@@ -121,6 +185,10 @@ class CandleBase:
     def column(self, name: str) -> Floats:
         return self._columns[FIELDS.index(name) - 1][: self._count]
 
+    def forget(self) -> None:
+        """Drop the results of indicators; who holds one keeps it."""
+        self.computed = Computed([0])
+
     def part(self, key: slice) -> CandleBase:
         """Return some rows as a history of their own; `key` has limits within `count`."""
         times = np.ascontiguousarray(self._times[key])
@@ -131,21 +199,29 @@ class CandleBase:
     def row(self, index: int) -> CandleView:
         row = self.rows.made[index]
         if row is None:
-            values = [column.item(index) for column in self._columns]
-            row = self.rows.made[index] = CandleView(self._times.item(index), *values)
+            if not self._views:
+                self._views = [self._times.data, *(column.data for column in self._columns)]
+            row = ColumnsView(self._views, index)
+            self.rows.keep(index, row)
         return row
 
-    def all_rows(self, count: int) -> list[CandleView]:
+    def all_rows(self, count: int) -> Iterator[CandleView]:
         """Return the first `count` rows; those that do not exist yet are made in one go."""
+        if count > _MOST_ROWS:
+            starts = range(0, count, _ROWS_A_CHUNK)
+            return chain.from_iterable(
+                map(lambda first: self._rows(first, min(first + _ROWS_A_CHUNK, count)), starts)
+            )
         rows, start = self.rows.made, self.rows.made_to
         if start < count:
-            lists = [self._times[start:count].tolist()]
-            lists += [column[start:count].tolist() for column in self._columns]
-            for index, values in enumerate(zip(*lists, strict=True), start):
-                if rows[index] is None:
-                    rows[index] = CandleView(*values)
+            rows[start:count] = self._rows(start, count)
             self.rows.made_to = count
-        return cast(list[CandleView], rows[:count])
+        return iter(cast(list[CandleView], rows[:count]))
+
+    def _rows(self, start: int, count: int) -> list[CandleView]:
+        lists = [self._times[start:count].tolist()]
+        lists += [column[start:count].tolist() for column in self._columns]
+        return [CandleView(*values) for values in zip(*lists, strict=True)]
 
 
 class CandleHistory:
@@ -161,13 +237,17 @@ class CandleHistory:
         return self._length
 
     def __getitem__(self, key: Any) -> Any:
+        if type(key) is int:
+            index = key + self._length if key < 0 else key
+            if 0 <= index < self._length:
+                row = self._base.rows.made[index]
+                return self._base.row(index) if row is None else row
         if isinstance(key, slice):
             return self._slice(key)
-        index = _index(key, self._length, "data")
-        return self._base.row(index)
+        return self._base.row(_index(key, self._length, "data"))
 
     def __iter__(self) -> Iterator[CandleView]:
-        return iter(self._base.all_rows(self._length))
+        return self._base.all_rows(self._length)
 
     def __repr__(self) -> str:
         return f"<{self._length} candles>"
@@ -185,11 +265,14 @@ class CandleHistory:
 class SeriesBase:
     """The values of an indicator over a whole history, and cached indicators of them."""
 
-    __slots__ = ("cache", "values")
+    __slots__ = ("computed", "values", "view")
 
-    def __init__(self, values: Floats) -> None:
+    def __init__(self, values: Floats, tally: list[int] | None = None) -> None:
+        """Take the values; `tally` is that of the candles which they come from."""
         self.values = values
-        self.cache: dict[tuple[Any, ...], Any] = {}
+        self.view = values.data
+        """The same, of which items are plain numbers at once."""
+        self.computed = Computed([0] if tally is None else tally)
 
 
 def _whole_refused(self: Series, *_: Any) -> NoReturn:
@@ -199,20 +282,25 @@ def _whole_refused(self: Series, *_: Any) -> NoReturn:
 class Series:
     """An indicator's values, one for each candle; NaN where it is not defined yet."""
 
-    __slots__ = ("_base", "_item", "_length")
+    __slots__ = ("_base", "_length", "_view")
 
     def __init__(self, base: SeriesBase, length: int) -> None:
         self._base = base
-        self._item = base.values.item
         self._length = length
+        self._view = base.view[:length]
 
     def __len__(self) -> int:
         return self._length
 
     def __getitem__(self, key: Any) -> Any:
+        if type(key) is int:
+            try:
+                return self._view[key]
+            except IndexError:
+                pass
         if isinstance(key, slice):
             return self._slice(key)
-        return self._item(_index(key, self._length, "the series"))
+        return self._view[_index(key, self._length, "the series")]
 
     def __iter__(self) -> Iterator[float]:
         values: list[float] = self._base.values[: self._length].tolist()

@@ -1,0 +1,231 @@
+"""Ledgers made of random walks, for tests of what is said about them: figures, report, page.
+
+Run as a program, it prints the golden report or JSON:
+`python -m tests.backtest_ledgers text > tests/golden/backtest_report.txt` and
+`python -m tests.backtest_ledgers json > tests/golden/backtest_report.json`.
+"""
+
+from __future__ import annotations
+
+import random
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+
+from milo.backtest.decisions import Proof
+from milo.backtest.described import (
+    DescribedInput,
+    DescribedMarket,
+    DescribedScript,
+    RunDescription,
+    candles_sha256,
+)
+from milo.backtest.ledger import Assumptions, Ledger, Trade
+from milo.candles import Candles
+from milo.model import Direction, ExitReason
+
+START_MS = 1_704_067_200_000
+"""2024-01-01 00:00 UTC."""
+MINUTE_MS = 60_000
+HOUR_MS = 60 * MINUTE_MS
+REASONS = (ExitReason.STOP, ExitReason.TARGET, ExitReason.CLOSE, ExitReason.REVERSE)
+
+
+def walk(count: int, *, seed: int = 1, step_ms: int = HOUR_MS, price: float = 42_000.0) -> Candles:
+    """Return candles of a random walk; prices have one decimal, so every platform gets the same."""
+    rng = random.Random(seed)
+    rows = []
+    for index in range(count):
+        opened = price
+        price = round(price * (1 + rng.uniform(-0.004, 0.00403)), 1)
+        high = round(max(opened, price) * (1 + rng.uniform(0, 0.002)), 1)
+        low = round(min(opened, price) * (1 - rng.uniform(0, 0.002)), 1)
+        rows.append((START_MS + index * step_ms, opened, high, low, price, 10.0))
+    return Candles.from_rows(rows)
+
+
+def assumptions(**changes: Any) -> Assumptions:
+    values: dict[str, Any] = {
+        "start_balance": Decimal(10_000),
+        "taker_fee": Decimal("0.0005"),
+        "maker_fee": Decimal("0.0002"),
+        "slippage": Decimal("0.0002"),
+        "funding_rate": Decimal("0.0001"),
+    }
+    return Assumptions(**values | changes)
+
+
+def trade(net: str = "10", **changes: Any) -> Trade:
+    """Return a closed long trade that brought `net`; `changes` replace its members."""
+    values: dict[str, Any] = {
+        "script": "macd",
+        "symbol": "BTCUSDT",
+        "direction": Direction.LONG,
+        "qty": Decimal("0.5"),
+        "leverage": 5,
+        "entry_index": 1,
+        "entry_ms": START_MS,
+        "entry_price": Decimal(100),
+        "exit_index": 2,
+        "exit_ms": START_MS + HOUR_MS - 1,
+        "exit_price": Decimal(101),
+        "exit_reason": ExitReason.TARGET,
+        "stop_price": Decimal(98),
+        "target_price": Decimal(106),
+        "liquidation_price": Decimal(81),
+        "profit": Decimal(net),
+        "fees": Decimal(0),
+        "funding": Decimal(0),
+        "risk": Decimal(10),
+    }
+    return Trade(**values | changes)
+
+
+def ledger(
+    trades: tuple[Trade, ...] = (), equity: tuple[float, ...] = (), **changes: Any
+) -> Ledger:
+    """Return a ledger of hand-made trades and a curve of one equity an hour."""
+    values: dict[str, Any] = {
+        "assumptions": assumptions(),
+        "trades": trades,
+        "refusals": (),
+        "refusal_count": 0,
+        "notes": (),
+        "wallet": Decimal(10_000),
+        "fees": Decimal(0),
+        "funding": Decimal(0),
+        "times_ms": START_MS + np.arange(1, len(equity) + 1, dtype=np.int64) * HOUR_MS - 1,
+        "equity": np.array(equity, dtype=np.float64),
+        "exposed": np.zeros(len(equity), dtype=np.bool_),
+        "buy_and_hold": {},
+        "liquidations": 0,
+        "ambiguous": 0,
+        "settlements": 0,
+        "unknown_settlements": 0,
+    }
+    return Ledger(**values | changes)
+
+
+def played(
+    candles: Candles,
+    *,
+    seed: int = 1,
+    symbol: str = "BTCUSDT",
+    script: str = "macd_crossover",
+    every: int = 9,
+    **changes: Any,
+) -> Ledger:
+    """Return the ledger of positions that chance opens and closes on these candles.
+
+    Prices, fees, equity and exposure fit together as a real run's do; signals are drawn. The last
+    position stays open.
+    """
+    rng = random.Random(seed)
+    closes, opens = candles.close, candles.open
+    step_ms = int(candles.open_ms[1] - candles.open_ms[0])
+    taken: list[Trade] = []
+    wallet, fees = Decimal(10_000), Decimal(0)
+    equity = np.full(len(candles), 10_000.0)
+    exposed = np.zeros(len(candles), dtype=np.bool_)
+    at = 1
+    while at < len(candles):
+        length = rng.randint(1, 2 * every)
+        end = min(at + length, len(candles) - 1)
+        is_open = at + length >= len(candles)
+        way = rng.choice((Direction.LONG, Direction.SHORT))
+        entry, leave = Decimal(str(opens[at])), Decimal(str(closes[end] if is_open else opens[end]))
+        qty = (wallet / entry).quantize(Decimal("0.001"))
+        paid = (qty * (entry + leave) * Decimal("0.0005")).quantize(Decimal("1e-8"))
+        reason = rng.choice(REASONS)
+        taken.append(
+            Trade(
+                script=script,
+                symbol=symbol,
+                direction=way,
+                qty=qty,
+                leverage=5,
+                entry_index=at,
+                entry_ms=int(candles.open_ms[at]),
+                entry_price=entry,
+                exit_index=end,
+                exit_ms=int(candles.open_ms[end]) + (step_ms - 1 if is_open else 0),
+                exit_price=leave,
+                exit_reason=ExitReason.CLOSE if is_open else reason,
+                stop_price=(entry * (100 - 2 * way.sign) / 100).quantize(Decimal("0.1")),
+                target_price=(entry * (100 + 6 * way.sign) / 100).quantize(Decimal("0.1")),
+                liquidation_price=(entry * (100 - 19 * way.sign) / 100).quantize(Decimal("0.1")),
+                profit=qty * (leave - entry) * way.sign,
+                fees=paid,
+                funding=Decimal(0),
+                risk=(qty * entry * Decimal("0.021")).quantize(Decimal("1e-8")),
+                is_open=is_open,
+                is_ambiguous=not is_open and rng.random() < 0.03,
+                is_gap=not is_open and rng.random() < 0.02,
+                is_extreme=not is_open and rng.random() < 0.04,
+            )
+        )
+        stop = end + 1 if is_open else end
+        unrealised = float(qty) * (closes[at:stop] - float(entry)) * way.sign
+        equity[at:stop] = float(wallet) + unrealised
+        exposed[at:stop] = True
+        if not is_open:
+            wallet += taken[-1].net
+        fees += paid
+        after = min(end + rng.randint(1, every), len(candles))
+        equity[end:after] = np.where(exposed[end:after], equity[end:after], float(wallet))
+        equity[after:] = float(wallet)
+        at = after
+    values: dict[str, Any] = {
+        "assumptions": assumptions(),
+        "trades": tuple(taken),
+        "refusals": (),
+        "refusal_count": 0,
+        "notes": (),
+        "wallet": wallet,
+        "fees": fees,
+        "funding": Decimal(0),
+        "times_ms": candles.open_ms + step_ms - 1,
+        "equity": equity,
+        "exposed": exposed,
+        "buy_and_hold": {symbol: float(closes[-1] / opens[0] - 1)},
+        "liquidations": 0,
+        "ambiguous": sum(item.is_ambiguous for item in taken),
+        "settlements": len(candles) * step_ms // (8 * HOUR_MS),
+        "unknown_settlements": len(candles) * step_ms // (16 * HOUR_MS),
+    }
+    return Ledger(**values | changes)
+
+
+def description(candles: Candles, **changes: Any) -> RunDescription:
+    """Return the description of a run of one script with two inputs over these candles."""
+    script = DescribedScript(
+        name="macd_crossover",
+        text_sha256="5b" * 32,
+        symbol="BTCUSDT",
+        interval="1h",
+        inputs=(
+            DescribedInput(name="fast", value=12.0, default=12.0),
+            DescribedInput(name="stop", value=2.5, default=2.0),
+        ),
+        first_ms=int(candles.open_ms[0]),
+        decided=len(candles),
+        proof=Proof(is_lifted=True, checked=min(421, len(candles)), differing=0),
+    )
+    market = DescribedMarket(
+        symbol="BTCUSDT",
+        interval="1h",
+        count=len(candles),
+        first_ms=int(candles.open_ms[0]),
+        last_ms=int(candles.open_ms[-1]),
+        sha256=candles_sha256(candles),
+        source="history.db",
+    )
+    values: dict[str, Any] = {
+        "scripts": (script,),
+        "markets": (market,),
+        "version": "0.1.0",
+        "arguments": ("--backtest", "--script", "macd_crossover.script", "--set", "stop=2.5"),
+        "seconds": 0.42,
+    }
+    return RunDescription(**values | changes)
