@@ -151,7 +151,9 @@ class Execution:
         queue: list[tuple[int, int, int, int]] = []
         untils = []
         for number, lane in enumerate(self._lanes):
-            until = lane.end - 1 if time_ms is None else min(lane.last_opened(time_ms), lane.end - 1)
+            until = (
+                lane.end - 1 if time_ms is None else min(lane.last_opened(time_ms), lane.end - 1)
+            )
             untils.append(until)
             _put(queue, number, lane.next_event(until))
         while queue:

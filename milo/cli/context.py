@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from milo.activity import Activity
+from milo.backtest.decisions import Decisions
 from milo.candles import Candles
 from milo.charts.snapshot import ChartSource
 from milo.clock import VenueClock
@@ -131,6 +132,15 @@ class Executor(Protocol):
 
     async def start(self) -> ScriptHeader: ...
     async def evaluate(self, request: EvaluationRequest) -> ScriptResult: ...
+    async def decide(
+        self,
+        candles: Candles,
+        *,
+        first: int = 0,
+        count: int | None = None,
+        prove_all: bool = False,
+        progress: Callable[[int], None] | None = None,
+    ) -> Decisions: ...
     async def close(self) -> None: ...
 
 
@@ -206,7 +216,12 @@ class MakeClient(Protocol):
 
 class MakeStore(Protocol):
     def __call__(
-        self, folder: Path, *, market_name: str = "market.db", with_journal: bool = True
+        self,
+        folder: Path,
+        *,
+        market_name: str = "market.db",
+        with_journal: bool = True,
+        read_only: bool = False,
     ) -> AbstractAsyncContextManager[Store]: ...
 
 
