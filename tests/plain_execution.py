@@ -116,7 +116,8 @@ class PlainExecution:
         self, slots: Sequence[Slot], decisions: Sequence[Decisions], assumptions: Assumptions
     ) -> None:
         self.a = assumptions
-        self.ledger = PlainLedger(wallet=assumptions.start_balance)
+        # Eight decimals, as the wallet of a live run is read: refusals show them.
+        self.ledger = PlainLedger(wallet=assumptions.start_balance.quantize(UNIT))
         self.day = -1
         self.day_wallet = assumptions.start_balance
         self.books = []
