@@ -11,8 +11,8 @@ from milo.backtest.ledger import Ledger
 from tests.backtest_markets import random_case
 from tests.plain_execution import PlainExecution, fields_of
 
-CASES = 1200
-CHUNK = 100
+CASES = 360
+CHUNK = 90
 
 
 @pytest.mark.parametrize("first", range(0, CASES, CHUNK))
