@@ -49,6 +49,9 @@ INDICATOR_NAMES: Final = frozenset(spec.name for spec in INDICATORS)
 _NAN: Final = float("nan")
 _MISSING: Final = object()
 _MOST_KEPT: Final = 256
+_FEWEST_KEPT: Final = 4_000_000
+_COLUMNS_KEPT: Final = 24
+"""Results of indicators that are kept from one candle to the next, in numbers and in columns."""
 
 
 class AwaitBudget(BaseException):
@@ -238,6 +241,7 @@ class MarketNames:
             self._same["available_balance"] = account[0]
         if "open_positions" in used:
             self._same["open_positions"] = account[1]
+        self._most_numbers = max(_FEWEST_KEPT, _COLUMNS_KEPT * len(base))
         self._items: list[tuple[str, memoryview, int]] = []
         for name in used & _NUMBERS:
             if name == "averagevolume":
@@ -252,6 +256,8 @@ class MarketNames:
 
         Nothing in it shows a later one.
         """
+        if self._base.computed.tally[0] > self._most_numbers:
+            self._base.forget()
         names = self._same.copy()
         if self._has_data:
             names["data"] = CandleHistory(self._base, count)
