@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -155,3 +157,15 @@ def test_the_worst_reasons_come_first() -> None:
 
     assert realism.reasons[0].startswith("closed trades: 20, too few")
     assert realism.reasons[-1].startswith("liquidations: 1,")
+
+
+def test_the_documented_thresholds_are_those_of_the_checks(project_dir: Path) -> None:
+    page = (project_dir / "docs/backtest-report.md").read_text()
+
+    rows = {
+        cells[1].strip(): cells for line in page.split("\n") if len(cells := line.split("|")) == 6
+    }
+    for check in CHECKS:
+        documented = [cell.strip() or "--" for cell in rows[check.label][2:4]]
+        limits = [re.sub(r"(\d)\.0+\b", r"\1", limit) for limit in check.limits]
+        assert documented == limits, check.label

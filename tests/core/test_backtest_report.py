@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from decimal import Decimal
 from pathlib import Path
 from unicodedata import east_asian_width
@@ -248,3 +249,19 @@ def test_a_report_of_a_real_length_reads_as_a_whole() -> None:
     wanted = ["BACKTEST", "RESULT", "TRADES", "SPLIT", "MONTHS", "LAST", "ASSUMPTIONS", "SCRIPTS"]
     places = [text.index(f"\n{title}") if title != "BACKTEST" else 0 for title in wanted]
     assert places == sorted(places)
+
+
+def test_every_key_of_the_json_is_documented(project_dir: Path) -> None:
+    page = (project_dir / "docs/backtest-report.md").read_text()
+
+    undocumented = {key for key in keys_of(golden_content()) if not re.search(rf"\b{key}\b", page)}
+
+    assert (
+        undocumented - {"BTCUSDT", "macd_crossover", "long", "short", "close", "reverse"} == set()
+    )
+
+
+def keys_of(value: object) -> set[str]:
+    if isinstance(value, dict):
+        return set(value).union(*map(keys_of, value.values()))
+    return set().union(*map(keys_of, value)) if isinstance(value, list) else set()
