@@ -7,21 +7,28 @@ Run as a program, it prints the golden report or JSON:
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import random
+import sys
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
 
+from milo.backtest.content import report_content
 from milo.backtest.decisions import Proof
 from milo.backtest.described import (
+    DescribedError,
     DescribedInput,
     DescribedMarket,
     DescribedScript,
     RunDescription,
     candles_sha256,
 )
-from milo.backtest.ledger import Assumptions, Ledger, Trade
+from milo.backtest.ledger import Assumptions, Ledger, Refusal, Trade
+from milo.backtest.report import make_report, report_text
+from milo.backtest.wording import Report
 from milo.candles import Candles
 from milo.model import Direction, ExitReason
 
@@ -229,3 +236,76 @@ def description(candles: Candles, **changes: Any) -> RunDescription:
         "seconds": 0.42,
     }
     return RunDescription(**values | changes)
+
+
+def golden_report() -> Report:
+    """Return a report with everything in it that a report can have."""
+    candles = walk(1_210)
+    refusals = tuple(
+        Refusal(
+            script="macd_crossover",
+            symbol="BTCUSDT",
+            index=index,
+            open_ms=START_MS + index * HOUR_MS,
+            action="long(1%risk@10x,sl=2%,rr=3)",
+            reason=reason,
+        )
+        for index, reason in enumerate(
+            ("risk of the entry 5 % is above --max-risk 2 %",) * 3
+            + ("quantity 0.0004 is below the least quantity 0.001",)
+        )
+    )
+    book = played(
+        candles,
+        every=12,
+        assumptions=assumptions(
+            max_entry_risk=Decimal(2), max_leverage=Decimal(20), max_positions=3,
+            allowed_symbols=("BTCUSDT", "ETHUSDT"),
+        ),
+        refusals=refusals,
+        refusal_count=6,
+        notes=("leverage lowered from 50x to 20x (12 times)",),
+        funding=Decimal("-3.25"),
+        liquidations=1,
+        halted_days=2,
+    )  # fmt: skip
+    told = description(candles, notes=("leverage brackets are those of the embedded exchange",))
+    failing = dataclasses.replace(
+        told.scripts[0],
+        errors=(
+            DescribedError(open_ms=START_MS, line=7, message="IndexError: index out of range"),
+            DescribedError(open_ms=START_MS + HOUR_MS, line=None, message="took too long"),
+        ),
+        error_count=12,
+        halted_ms=START_MS + 40 * HOUR_MS,
+        warnings=("condition_true is not set on some candles",),
+    )
+    by_hand = dataclasses.replace(
+        told.scripts[0],
+        name="rsi",
+        text_sha256="a0" * 32,
+        inputs=(),
+        proof=Proof(is_lifted=False, checked=0, differing=0, note="line 9: a while loop"),
+    )
+    return make_report(book, dataclasses.replace(told, scripts=(failing, by_hand)))
+
+
+def golden_content() -> dict[str, Any]:
+    """Return the golden report's JSON, floats at 9 digits."""
+    content: dict[str, Any] = _rounded(report_content(golden_report()))
+    return content
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
+    return float(f"{value:.9g}") if isinstance(value, float) else value
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["json"]:
+        print(json.dumps(golden_content(), indent=1))
+    else:
+        print(report_text(golden_report()))

@@ -52,17 +52,21 @@ def _add_lane(lane: Lane, times_ms: Times, equity: Floats, exposed: NDArray[np.b
     tail = slice(first, len(times_ms))
     own = lane.close_ms[lane.first : lane.end]
     if len(own) == len(times_ms):
-        close = lane.close[lane.first + first : lane.end]
+        price = lane.close[lane.first + first : lane.end]
     else:
-        rows = np.searchsorted(own, times_ms[tail], side="right") - 1
-        # An entry at the open counts from its fill: until its candle closes at the entry's price.
-        close = lane.close[lane.first : lane.end][np.maximum(rows, 0)]
+        price = _last_prices(lane, times_ms[tail])
     qty = _steps(times_ms, changes_ms, [qty / E8 for _, qty, _ in lane.changes])[tail]
     entry = _steps(times_ms, changes_ms, [entry / E16 for _, _, entry in lane.changes])[tail]
-    profit = np.subtract(close, entry, out=entry)
+    profit = np.subtract(price, entry, out=entry)
     profit *= qty
     equity[tail] += profit
     exposed[tail] |= qty != 0
+
+
+def _last_prices(lane: Lane, times_ms: Times) -> Floats:
+    """Return the last price known at each time, none before the lane's first open."""
+    rows = np.maximum(np.searchsorted(lane.open_ms, times_ms, side="right") - 1, 0)
+    return np.where(lane.close_ms[rows] <= times_ms, lane.close[rows], lane.open[rows])
 
 
 def _first_at(times_ms: Times, changes_ms: Sequence[int]) -> int:

@@ -24,6 +24,7 @@ from milo.backtest.slot import Slot
 from milo.backtest.touch import Met, Touch
 from milo.exchange.account import liquidation_price, notional_of
 from milo.exchange.feed import E8
+from milo.exchange.fixed import show
 from milo.exchange.instruments import to_e8
 from milo.model import EntryIntent, ExitIntent, ExitReason, Intent
 from milo.orders.protection import Unprotectable, plan_protection
@@ -77,10 +78,14 @@ class Execution:
         ]
         self._desk = Desk(assumptions, self._purse, self._lanes)
         self._journal = RunJournal()
-        self._taken: list[tuple[str, int]] = [("", -1)] * len(slots)
-        """Of each lane: the last action, and the number of its run of equal ones."""
+        self._taken: list[tuple[str, int, int]] = [("", -1, -1)] * len(slots)
+        """Of each lane: the last action, its candle, and the number of its run of equal ones."""
 
     # --- candle by candle ---------------------------------------------------------------------
+
+    def close_ms(self, slot: int, index: int) -> int:
+        """Return the close time of a slot's candle."""
+        return self._lanes[slot].close_ms.item(index)
 
     def account_view(self, slot: int, index: int) -> AccountView:
         """Return the account as the script of a slot sees it at the close of candle `index`."""
@@ -116,10 +121,10 @@ class Execution:
         lane = self._lanes[slot]
         if not lane.decided <= index < lane.end:
             raise ValueError(f"candle {index} is not among {lane.decided} to {lane.end - 1}")
-        last, number = self._taken[slot]
-        if action != last or index != lane.decided:
+        last, last_index, number = self._taken[slot]
+        if action != last or index != last_index + 1:
             number = index
-        self._taken[slot] = (action, number)
+        self._taken[slot] = (action, index, number)
         lane.decided = index + 1
         if action == DO_NOTHING:
             return
@@ -259,6 +264,7 @@ class Execution:
             self._purse.close(position, trade, abs(position.qty), exit_)
         self._journal.ambiguous += touch.is_ambiguous
         lane.note_reduced(event.time_ms, event.candle)
+        lane.decided = max(lane.decided, event.candle)
 
     def _fill(self, lane: Lane, pending: Pending, event: Event) -> None:
         """Fill market orders at the open of their candle, or at the close of their signal's."""
@@ -357,7 +363,7 @@ class Execution:
         rules = lane.rules
         if notional < rules.min_notional:
             return (
-                f"Order's notional must be no smaller than {decimal_of(rules.min_notional):f} "
+                f"Order's notional must be no smaller than {show(rules.min_notional)} "
                 "(unless you choose reduce only)."
             )
         if notional > rules.max_notional(leverage):

@@ -12,7 +12,7 @@ from unicodedata import east_asian_width
 
 from milo.backtest import wording
 from milo.backtest.curve import yearly_returns
-from milo.backtest.described import RunDescription
+from milo.backtest.described import DescribedScript, RunDescription
 from milo.backtest.ledger import Ledger, Trade
 from milo.backtest.realism import judge
 from milo.backtest.stats import Group, Stats, measure
@@ -51,7 +51,7 @@ def report_text(report: Report) -> str:
         _scripts(report.description),
         _section("CANDLES", _market_rows(report.description)),
         _section("REFUSED SIGNALS", _refusal_rows(report.ledger)),
-        _section("ERRORS AND WARNINGS", _message_rows(report.description)),
+        _messages(report.description),
         _realism(report),
     ]
     lines = "\n\n".join("\n".join(section) for section in sections if section).split("\n")
@@ -215,23 +215,32 @@ def _refusal_rows(ledger: Ledger) -> list[Row]:
     return rows
 
 
-def _message_rows(description: RunDescription) -> list[Row]:
-    rows: list[Row] = []
+def _messages(description: RunDescription) -> list[str]:
+    lines: list[str] = []
     for script in description.scripts:
-        name = f"{script.name} {script.symbol}"
-        for error in script.errors[:_MESSAGES]:
-            place = "" if error.line is None else f"line {error.line}: "
-            rows.append((name, f"{minute(error.open_ms)} {place}{error.message}"))
-        left_out = script.error_count - len(script.errors[:_MESSAGES])
-        if left_out > 0:
-            rows.append((name, f"{counted(left_out, 'further error')}"))
-        if script.halted_ms is not None:
-            rows.append((name, f"halted after the candle of {minute(script.halted_ms)}"))
-        rows += [(name, f"warning: {warning}") for warning in script.warnings[:_MESSAGES]]
-        if len(script.warnings) > _MESSAGES:
-            more = len(script.warnings) - _MESSAGES
-            rows.append((name, counted(more, "further warning")))
-    return rows
+        told = _messages_of(script)
+        if told:
+            lines += _wrapped(wording.title(script), first="  ", rest="    ")
+        for message in told:
+            lines += _wrapped(message, first="    ", rest="      ")
+    return ["ERRORS AND WARNINGS", *lines] if lines else []
+
+
+def _messages_of(script: DescribedScript) -> list[str]:
+    told = []
+    for error in script.errors[:_MESSAGES]:
+        place = "" if error.line is None else f"line {error.line}: "
+        told.append(f"{minute(error.open_ms)} {place}{error.message}")
+    further = script.error_count - len(told)
+    if further > 0:
+        told.append(counted(further, "further error"))
+    if script.halted_ms is not None:
+        told.append(f"halted after the candle of {minute(script.halted_ms)}")
+    told += [f"warning: {warning}" for warning in script.warnings[:_MESSAGES]]
+    further = len(script.warnings) - _MESSAGES
+    if further > 0:
+        told.append(counted(further, "further warning"))
+    return told
 
 
 def _realism(report: Report) -> list[str]:

@@ -193,9 +193,9 @@ def _trade_stats(closed: Sequence[Trade], days: float) -> TradeStats:
     holding = [trade.exit_ms - trade.entry_ms for trade in closed]
     return TradeStats(
         all=everything,
-        by_direction=_groups(results, everything, lambda trade: trade.direction.value),
+        by_direction=_groups(results, everything, lambda trade: trade.direction),
         by_symbol=_groups(results, everything, lambda trade: trade.symbol),
-        by_reason=_groups(results, everything, lambda trade: trade.exit_reason.value),
+        by_reason=_groups(results, everything, lambda trade: trade.exit_reason),
         by_script=_groups(results, everything, lambda trade: trade.script),
         sqn=system_quality(_multiples(results)),
         average_win=average_win,
@@ -214,12 +214,13 @@ def _trade_stats(closed: Sequence[Trade], days: float) -> TradeStats:
 def _groups(
     results: Sequence[_Result], everything: Group, key: Callable[[Trade], str]
 ) -> dict[str, Group]:
+    names = [key(result.trade) for result in results]
+    if len(set(names)) == 1:
+        return {str(names[0]): everything}
     parted: dict[str, list[_Result]] = {}
-    for result in results:
-        parted.setdefault(key(result.trade), []).append(result)
-    if len(parted) == 1:
-        return dict.fromkeys(parted, everything)
-    return {name: _group(parted[name]) for name in sorted(parted)}
+    for name, result in zip(names, results, strict=True):
+        parted.setdefault(name, []).append(result)
+    return {str(name): _group(parted[name]) for name in sorted(parted)}
 
 
 def _group(results: Sequence[_Result]) -> Group:

@@ -13,6 +13,7 @@ import numpy as np
 
 from milo.backtest.ledger import Intrabar
 from milo.candles import Candles, Floats
+from milo.exchange.feed import E8
 from milo.intervals import INTERVAL_MS
 
 _FEW = 4
@@ -139,7 +140,10 @@ def _which_first(
 ) -> tuple[bool, bool]:
     """Return (the adverse level comes first, a rule and not the data says so)."""
     if rule is Intrabar.NEARER_OPEN:
-        open_, high, low = (c.item(index) for c in (candles.open, candles.high, candles.low))
+        # In whole units: floats would make unequal what is equally far.
+        open_, high, low = (
+            round(c.item(index) * E8) for c in (candles.open, candles.high, candles.low)
+        )
         is_high_first = high - open_ < open_ - low
         return is_high_first == (levels.sign < 0), True
     if rule is Intrabar.FINER and finer is not None:

@@ -55,10 +55,14 @@ class Record:
 
     def failed(self, index: int, fault: ScriptFault) -> bool:
         """Note the script's own error on a candle; say whether there is no room for another."""
-        if len(self.errors) < MAX_ERRORS:
-            self.errors.append((index - self.first, fault))
+        self.tell(index, fault)
         self.put(index, FAILED)
         return self.is_full
+
+    def tell(self, index: int, fault: ScriptFault) -> None:
+        """Keep an error's words, where it is one of the first."""
+        if len(self.errors) < MAX_ERRORS:
+            self.errors.append((index - self.first, fault))
 
     @property
     def wants_words(self) -> bool:

@@ -17,6 +17,7 @@ from milo.model import Direction
 from milo.script import guards
 from milo.script.actions import close_action, entry_action
 from milo.script.limits import (
+    MAX_ACTION,
     MAX_LABEL,
     MAX_MARK,
     MAX_MARK_BYTES,
@@ -47,7 +48,10 @@ INDICATOR_NAMES: Final = frozenset(spec.name for spec in INDICATORS)
 
 _NAN: Final = float("nan")
 _MISSING: Final = object()
-_MOST_LABELS: Final = 256
+_MOST_KEPT: Final = 256
+_FEWEST_KEPT: Final = 4_000_000
+_COLUMNS_KEPT: Final = 24
+"""Results of indicators that are kept from one candle to the next, in numbers and in columns."""
 
 
 class AwaitBudget(BaseException):
@@ -127,7 +131,7 @@ class Session:
         """Return a text cleaned; they are mostly the same on each candle."""
         found = self._labels.get(text)
         if found is None:
-            if len(self._labels) >= _MOST_LABELS:
+            if len(self._labels) >= _MOST_KEPT:
                 self._labels.clear()
             found = self._labels[text] = clean_line(text, MAX_LABEL)
         return found
@@ -182,6 +186,8 @@ def script_builtins(session: Session, c_import: Callable[..., Any]) -> dict[str,
 
 
 def _entry(direction: Direction) -> Callable[..., str]:
+    made: dict[tuple[Any, ...], str] = {}
+
     def build(
         *,
         risk: Any = None,
@@ -191,9 +197,22 @@ def _entry(direction: Direction) -> Callable[..., str]:
         tp: Any = None,
         rr: Any = None,
     ) -> str:
-        return entry_action(
-            direction, risk=risk, margin=margin, leverage=leverage, sl=sl, tp=tp, rr=rr
-        )
+        values = (risk, margin, leverage, sl, tp, rr)
+        key = (*values, *map(type, values))
+        try:
+            text = made.get(key)
+        except TypeError:
+            # Something that no action can hold: the next line says so.
+            text = None
+        if text is None:
+            text = entry_action(
+                direction, risk=risk, margin=margin, leverage=leverage, sl=sl, tp=tp, rr=rr
+            )
+            if len(made) >= _MOST_KEPT:
+                made.clear()
+            if all(not isinstance(value, str) or len(value) <= MAX_ACTION for value in values):
+                made[key] = text
+        return text
 
     build.__name__ = build.__qualname__ = direction.value
     return build
@@ -222,6 +241,7 @@ class MarketNames:
             self._same["available_balance"] = account[0]
         if "open_positions" in used:
             self._same["open_positions"] = account[1]
+        self._most_numbers = max(_FEWEST_KEPT, _COLUMNS_KEPT * len(base))
         self._items: list[tuple[str, memoryview, int]] = []
         for name in used & _NUMBERS:
             if name == "averagevolume":
@@ -236,6 +256,8 @@ class MarketNames:
 
         Nothing in it shows a later one.
         """
+        if self._base.computed.tally[0] > self._most_numbers:
+            self._base.forget()
         names = self._same.copy()
         if self._has_data:
             names["data"] = CandleHistory(self._base, count)
@@ -263,14 +285,11 @@ def _indicator(spec: IndicatorSpec) -> Callable[..., Coroutine[Any, Any, Any]]:
 
     async def run(data: Any = _MISSING, /, *numbers: Any, **options: Any) -> Any:
         # As a rule it is the same call as on the candle before: what makes the answer is there.
-        if type(data) is view and not options:
-            for number in numbers:
-                # 14.0 and True equal a whole number, and may not be taken for one.
-                if type(number) is not int:
-                    break
-            else:
-                calls = data._base.computed.calls.get(name)
-                if calls is not None and (make := calls.get(numbers)) is not None:
+        if type(data) is view:
+            calls = data._base.computed.calls.get(name)
+            if calls is not None:
+                key = _call_key(numbers, options)
+                if key is not None and (make := calls.get(key)) is not None:
                     return make(data._length)
         return call(spec, () if data is _MISSING else (data, *numbers), options)
 
@@ -400,8 +419,23 @@ def _remember(
     make: Callable[[int], Any],
 ) -> None:
     """Keep what makes the answer for the next call with the same whole numbers."""
-    if not options and all(type(number) is int for number in arguments[1:]):
-        computed.calls.setdefault(name, {})[arguments[1:]] = make
+    key = _call_key(arguments[1:], options)
+    if key is not None:
+        computed.calls.setdefault(name, {})[key] = make
+
+
+def _call_key(numbers: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, ...] | None:
+    """Return what tells a call from others on the same data; None where that takes more."""
+    for number in numbers:
+        # 14.0 and True equal a whole number, and may not be taken for one.
+        if type(number) is not int:
+            return None
+    if not options:
+        return numbers
+    for number in options.values():
+        if type(number) is not int:
+            return None
+    return (*numbers, *options.items())
 
 
 def _as_base(values: SeriesBase | Floats) -> SeriesBase:

@@ -189,12 +189,9 @@ class CandleBase:
         """Drop the results of indicators; who holds one keeps it."""
         self.computed = Computed([0])
 
-    def part(self, key: slice) -> CandleBase:
-        """Return some rows as a history of their own; `key` has limits within `count`."""
-        times = np.ascontiguousarray(self._times[key])
-        columns = [np.ascontiguousarray(column[key]) for column in self._columns]
-        rows = Rows(self.rows.made[key])
-        return CandleBase(times, columns, len(times), rows, has_times=self.has_times)
+    def part(self, places: range) -> CandleBase:
+        """Return the rows at some places as a history of their own."""
+        return CandlePart(self, places)
 
     def row(self, index: int) -> CandleView:
         row = self.rows.made[index]
@@ -218,10 +215,51 @@ class CandleBase:
             self.rows.made_to = count
         return iter(cast(list[CandleView], rows[:count]))
 
+    def rows_at(self, places: range) -> list[CandleView]:
+        """Return some rows, with all their numbers at hand where they have to be made."""
+        made, make = self.rows.made, self._full_row
+        return [row if (row := made[place]) is not None else make(place) for place in places]
+
+    def _full_row(self, place: int) -> CandleView:
+        values = [column.item(place) for column in self._columns]
+        row = CandleView(self._times.item(place), *values)
+        self.rows.keep(place, row)
+        return row
+
     def _rows(self, start: int, count: int) -> list[CandleView]:
         lists = [self._times[start:count].tolist()]
         lists += [column[start:count].tolist() for column in self._columns]
         return [CandleView(*values) for values in zip(*lists, strict=True)]
+
+
+class CandlePart(CandleBase):
+    """Some rows of a history, as a history of their own; its columns are made when asked for."""
+
+    __slots__ = ("_places", "_whole")
+
+    def __init__(self, whole: CandleBase, places: range) -> None:
+        super().__init__(_NO_TIMES, (), len(places), whole.rows, has_times=whole.has_times)
+        self._whole = whole
+        self._places = places
+
+    @property
+    def open_ms(self) -> NDArray[np.int64]:
+        return np.ascontiguousarray(self._whole.open_ms[_slice_of(self._places)])
+
+    def column(self, name: str) -> Floats:
+        return np.ascontiguousarray(self._whole.column(name)[_slice_of(self._places)])
+
+    def part(self, places: range) -> CandleBase:
+        return CandlePart(self._whole, self._places[_slice_of(places)])
+
+    def row(self, index: int) -> CandleView:
+        return self._whole.row(self._places[index])
+
+    def all_rows(self, count: int) -> Iterator[CandleView]:
+        return iter(self._whole.rows_at(self._places[:count]))
+
+
+_NO_TIMES: Final = np.empty(0, dtype=np.int64)
 
 
 class CandleHistory:
@@ -240,8 +278,7 @@ class CandleHistory:
         if type(key) is int:
             index = key + self._length if key < 0 else key
             if 0 <= index < self._length:
-                row = self._base.rows.made[index]
-                return self._base.row(index) if row is None else row
+                return self._base.row(index)
         if isinstance(key, slice):
             return self._slice(key)
         return self._base.row(_index(key, self._length, "data"))
@@ -258,7 +295,7 @@ class CandleHistory:
         base = self._base
         if start == 0 and step == 1:
             return CandleHistory(base, max(0, stop))
-        fresh = base.part(_part(start, stop, step))
+        fresh = base.part(range(start, stop, step))
         return CandleHistory(fresh, len(fresh))
 
 
@@ -333,7 +370,7 @@ class Series:
         start, stop, step = _slice_indices(key, self._length)
         if start == 0 and step == 1:
             return Series(self._base, max(0, stop))
-        values = np.ascontiguousarray(self._base.values[_part(start, stop, step)])
+        values = np.ascontiguousarray(self._base.values[_slice_of(range(start, stop, step))])
         return Series(SeriesBase(values), len(values))
 
 
@@ -361,15 +398,16 @@ def _index(key: Any, length: int, what: str) -> int:
     raise IndexError(f"{what} has {length} items; there is no [{key}]")
 
 
-def _part(start: int, stop: int, step: int) -> slice:
-    """Return limits that arrays read as `range(start, stop, step)`.
+def _slice_of(places: range) -> slice:
+    """Return limits that arrays read as these places.
 
     A negative limit would count from the end of an array that may hold more than the view shows,
     even rows that nobody has written yet.
     """
-    if not range(start, stop, step):
+    if not places:
         return slice(0, 0)
-    return slice(start, stop if stop >= 0 else None, step)
+    stop = places.stop
+    return slice(places.start, stop if stop >= 0 else None, places.step)
 
 
 def _slice_indices(key: slice, length: int) -> tuple[int, int, int]:

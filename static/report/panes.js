@@ -286,9 +286,31 @@ function drawTrades(paint, own, trades, chosen) {
     (place) => trades.exitMs[place] >= view.fromMs && trades.entryMs[place] <= view.toMs,
   );
   const room = paint.right / dpr / Math.max(1, seen.length);
-  const size = (room < TIGHT_PX ? 2 : room < ROOMY_PX ? 4 : 5) * dpr;
-  for (const place of seen) drawTrade(paint, trades, place, size, false);
+  if (room < TIGHT_PX) drawDots(paint, trades, seen);
+  else {
+    const size = (room < ROOMY_PX ? 4 : 5) * dpr;
+    for (const place of seen) drawTrade(paint, trades, place, size, false);
+  }
   if (chosen >= 0 && own.includes(chosen)) drawTrade(paint, trades, chosen, 7 * dpr, true);
+}
+
+/**
+ * Entries alone, one colour after the other: there is no room for more.
+ * @param {Paint} paint
+ * @param {Columns} trades
+ * @param {number[]} places
+ */
+function drawDots(paint, trades, places) {
+  const { ctx, xOf, scale, theme, dpr } = paint;
+  const size = Math.round(2 * dpr);
+  for (const isWon of [false, true]) {
+    ctx.fillStyle = isWon ? theme.up : theme.down;
+    for (const place of places) {
+      if (trades.net[place] > 0 !== isWon) continue;
+      const x = Math.round(xOf(trades.entryMs[place]));
+      ctx.fillRect(x, Math.round(scale.yOf(trades.entry[place])) - size, size, 2 * size);
+    }
+  }
 }
 
 /**
@@ -304,16 +326,14 @@ function drawTrade(paint, trades, place, size, isChosen) {
   const [x, y] = [xOf(trades.entryMs[place]), scale.yOf(trades.entry[place])];
   const [endX, endY] = [xOf(trades.exitMs[place]), scale.yOf(trades.exit[place])];
   const colour = isWon ? theme.up : theme.down;
-  if (size > 3 * dpr) {
-    ctx.strokeStyle = colour;
-    ctx.lineWidth = (isChosen ? 2 : 1.2) * dpr;
-    ctx.setLineDash(isWon ? [] : [4 * dpr, 3 * dpr]);
-    ctx.beginPath();
-    ctx.moveTo(x, y);
-    ctx.lineTo(endX, endY);
-    ctx.stroke();
-    ctx.setLineDash([]);
-  }
+  ctx.strokeStyle = colour;
+  ctx.lineWidth = (isChosen ? 2 : 1.2) * dpr;
+  ctx.setLineDash(isWon ? [] : [4 * dpr, 3 * dpr]);
+  ctx.beginPath();
+  ctx.moveTo(x, y);
+  ctx.lineTo(endX, endY);
+  ctx.stroke();
+  ctx.setLineDash([]);
   // A triangle up below a long's entry, down above a short's; a square where it was left.
   const way = trades.isLong[place] ? 1 : -1;
   ctx.fillStyle = isChosen ? theme.text : colour;

@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 
 from milo.clock import processor_s
-from milo.script.deciding import decided
+from milo.script.deciding import Decider
 from milo.script.faults import ScriptFault
 from milo.script.history import History
 from milo.script.limits import MAX_MESSAGE, MAX_WARNINGS
@@ -184,6 +184,7 @@ class Worker:
         self._timer = _Timer(fd_out)
         self._history = History()
         self._runner: ScriptRunner | None = None
+        self._decider: Decider | None = None
 
     def send(self, reply: Reply) -> None:
         """Write one reply."""
@@ -235,6 +236,7 @@ class Worker:
         finally:
             self._timer.disarm()
         self._runner = runner
+        self._decider = Decider(runner)
         self._timer.file_name = f"<{options.name}>"
         inputs = [
             WireInput(name=item.name, default=item.default, low=item.low, high=item.high)
@@ -294,12 +296,12 @@ class Worker:
     def _decide(self, payload: bytes) -> Reply:
         asked = parse_decide(payload)
         here = len(self._history)
-        if self._runner is None or not asked.first < asked.stop <= here:
+        if self._decider is None or not asked.first < asked.stop <= here:
             raise FrameError(f"{asked.stop} candles announced, {here} are here")
         self._timer.limit_s = asked.candle_ms / 1000
         self._timer.slice_s = asked.slice_ms / 1000
         try:
-            reply = decided(self._runner, self._history.base(), asked)
+            reply = self._decider.decided(self._history.base(), asked)
         except TimeBudget:
             return Fault(request=asked.request, kind="time", message="", line=self._timer.line)
         except MemoryError:

@@ -1,0 +1,213 @@
+"""Many candles decided in one go: the same as one by one, whatever comes after a candle."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from milo.candles import Candles
+from milo.model import Candle
+from milo.script.deciding import Decider
+from milo.script.faults import ScriptFault
+from milo.script.limits import MAX_CHANGES, MAX_TEXTS
+from milo.script.protocol import MAX_REPLY_BYTES, AskedWays, DecideRequest, reply_frame
+from tests.script_batches import (
+    ONE_BY_ONE,
+    history_of,
+    many,
+    one_by_one,
+    random_script,
+    replies,
+    same,
+)
+from tests.script_runs import Script, walk
+
+CANDLES = walk(160)
+SAMPLES = sorted((Path(__file__).parents[2] / "samples").glob("*.script"))
+
+ODD = {
+    "a list": "seen = []\nfor c in data[-5:]:\n    seen.append(c.close)\n"
+    "condition_true = max(seen) == seen[-1]",
+    "an error now and then": "condition_true = 1 / (len(data) % 4) > 0.4",
+    "errors of every kind": "condition_true = [True, 1, None, 'x', False][len(data) % 5]",
+    "a wrong action": "condition_true = True\naction_if_true = 'close' if len(data) % 3 else 5",
+    "no condition": "action_if_false = 'close' if len(data) % 9 == 1 else 'donothing'",
+    "a namespace that stays clean": """
+try:
+    count = count + 1
+except NameError:
+    count = 1
+condition_true = count > 1
+""",
+    "names given away": "lastclose += 1\ndata = data[-3:]\ncondition_true = len(data) > 3",
+    "functions and closures": """
+def over(limit):
+    return lambda value: value > limit
+async def strong(view):
+    return (await calculate_rsi(view, 5))[-1]
+condition_true = over(55)(await strong(data)) or over(60)(await strong(data[:9]))
+""",
+    "generators that wait": """
+def walk():
+    try:
+        for c in data:
+            yield c.close
+    finally:
+        sum([1])
+condition_true = next(walk()) > lastclose
+""",
+    "recursion to the limit": """
+def down(n):
+    return 0 if n == 0 else 1 + down(n - 1)
+condition_true = False
+try:
+    condition_true = down(300 + len(data)) > 0
+except RecursionError:
+    action_if_false = "close"
+""",
+    "other periods each time": "ema = await calculate_ema(data, 2 + len(data) % 40)\n"
+    "condition_true = ema[-1] < lastclose",
+    "whole numbers of three kinds": """
+kind = [3, 3.0, True][len(data) % 3]
+condition_true = False
+try:
+    condition_true = (await calculate_ema(data, kind))[-1] > lastclose
+except (ValueError, TypeError):
+    action_if_false = "close"
+""",
+    "parts by step": "part = data[::-7][:9]\n"
+    "condition_true = part[0].close < part[-1].close and (await calculate_sma(part, 3))[-1] > 0",
+    "prints of all kinds": """
+print(data, data[-1], f"{lastclose:.3f}", sep="|")
+print(10 ** 5000 if len(data) % 8 == 3 else 1)
+""",
+}
+
+
+@pytest.mark.parametrize("text", ODD.values(), ids=ODD.keys())
+def test_odd_scripts_decide_the_same_in_one_go(text: str) -> None:
+    script = Script(text)
+
+    assert same(many(script, CANDLES), one_by_one(script, CANDLES))
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=[path.stem for path in SAMPLES])
+def test_samples_decide_the_same_in_one_go(path: Path) -> None:
+    script = Script(path.read_text())
+
+    assert same(many(script, CANDLES, 20), one_by_one(script, CANDLES, 20))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_scripts_decide_the_same_in_one_go(seed: int) -> None:
+    script = Script(random_script(seed))
+    candles = walk(90, seed)
+
+    assert same(many(script, candles), one_by_one(script, candles))
+
+
+def followed_by(candles: Candles, count: int, seed: int) -> Candles:
+    """Return the first `count` candles with others behind them than there were."""
+    rng = random.Random(seed)
+    other = candles.prefix(count)
+    for _ in range(rng.randint(0, 60)):
+        last = other.candle(-1)
+        price = last.close * rng.choice((0.5, 0.99, 1.01, 2.0, rng.uniform(0.9, 1.1)))
+        other = other.appended(
+            Candle(last.open_ms + 3_600_000, last.close, max(last.close, price) * 1.01,
+                   min(last.close, price) * 0.99, price, rng.uniform(0, 1e6))
+        )  # fmt: skip
+    return other
+
+
+TEXTS = [
+    *(path.read_text() for path in SAMPLES),
+    *(text for text in ODD.values() if "errors" not in text),
+    *(random_script(seed) for seed in range(100, 140)),
+]
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=range(len(TEXTS)))
+def test_what_comes_after_a_candle_changes_nothing(text: str) -> None:
+    script = Script(text)
+    whole = many(script, CANDLES)
+
+    for seed in range(4):
+        count = random.Random(seed).randrange(30, len(CANDLES))
+        changed = many(script, followed_by(CANDLES, count, seed))
+        assert same(changed[:count], whole[:count])
+
+
+def test_the_first_errors_of_an_answer_are_told_with_their_place() -> None:
+    (reply,) = replies(Script("x = 1\ncondition_true = x / 0 > 1"), CANDLES)
+
+    assert [error.at for error in reply.errors] == [0, 1, 2, 3]
+    assert {(error.message, error.line) for error in reply.errors} == {
+        ("ZeroDivisionError: division by zero", 2)
+    }
+
+
+def test_printed_text_comes_of_the_last_candle_only() -> None:
+    script = Script("print(len(data))")
+
+    (silent,) = replies(script, CANDLES)
+    (reply,) = replies(script, CANDLES, 0, AskedWays.SHOW_LAST)
+
+    assert silent.printed == ""
+    assert reply.printed == f"{len(CANDLES)}\n"
+
+
+def test_warnings_are_told_once() -> None:
+    (reply,) = replies(Script("x = 1"), CANDLES)
+
+    assert reply.warnings == ("condition_true was not assigned; it counts as False",)
+
+
+@pytest.mark.parametrize("letter", ['"', "x", "\U0001f600", "\\"])
+def test_answers_of_many_different_actions_fit_into_frames(letter: str) -> None:
+    longest = letter * 190
+    script = Script(
+        f"condition_true = True\naction_if_true = {longest!r} + str(len(data))\n"
+        f"print({letter!r} * 16000)"
+    )
+
+    found = replies(script, CANDLES, 0, AskedWays.SHOW_LAST)
+
+    assert all(len(reply_frame(reply)) <= MAX_REPLY_BYTES for reply in found)
+    assert found[-1].until == len(CANDLES)
+    assert all(len(reply.actions) <= MAX_TEXTS for reply in found)
+
+
+def test_an_answer_ends_where_it_would_hold_too_many_changes() -> None:
+    candles = walk(MAX_CHANGES + 500)
+
+    first, second = replies(Script("condition_true = len(data) % 2 == 0"), candles)
+
+    assert len(first.at) == 4 * (MAX_CHANGES - 1)
+    assert second.until == len(candles)
+
+
+def test_results_of_indicators_are_not_kept_for_ever() -> None:
+    script = Script("ema = await calculate_ema(data, 1 + len(data))\ncondition_true = True")
+    base = history_of(walk(3000)).base()
+
+    reply = Decider(script.runner).decided(
+        base, DecideRequest(1, 0, len(base), 250, 100, ONE_BY_ONE)
+    )
+
+    assert reply.until == len(base)
+    # 3,000 of them, each of 3,000 numbers.
+    assert 0 < base.computed.tally[0] < 5_000_000
+
+
+def test_a_fault_of_a_single_evaluation_is_that_of_the_batch() -> None:
+    script = Script("condition_true = data[-9].close > 1")
+
+    (reply,) = replies(script, CANDLES)
+    with pytest.raises(ScriptFault) as caught:
+        script.run(CANDLES.prefix(3))
+
+    assert reply.errors[2].message == caught.value.message
+    assert reply.errors[2].column == caught.value.column
