@@ -166,7 +166,7 @@ class Execution:
             if time_ms is not None and at_ms > time_ms:
                 return
             lane = self._lanes[number]
-            self._happen(lane, Event(at_ms, phase, index))
+            self._happen(lane, Event(at_ms, phase, index), time_ms)
             _put(queue, number, lane.next_event(untils[number]))
 
     # --- all at once --------------------------------------------------------------------------
@@ -218,9 +218,12 @@ class Execution:
 
     # --- what happens -------------------------------------------------------------------------
 
-    def _happen(self, lane: Lane, event: Event) -> None:
+    def _happen(self, lane: Lane, event: Event, now_ms: int | None = None) -> None:
+        """Let an event happen, and settlements that follow it until `now_ms` (None: any)."""
         if event.phase == SETTLEMENT:
-            self._settle(lane, event)
+            # Of several lanes each waits for its turn: the wallet changes in the order of time.
+            until_ms = lane.calm_ms if len(self._lanes) == 1 else event.time_ms
+            self._settle(lane, event, until_ms if now_ms is None else min(until_ms, now_ms))
         elif event.phase == AT_OPEN:
             if lane.trade is not None:
                 touch = lane.touch_at_open(event.candle)
@@ -234,14 +237,16 @@ class Execution:
         elif event.phase == WITHIN:
             self._touched(lane, event, lane.touch_within(event.candle))
 
-    def _settle(self, lane: Lane, event: Event) -> None:
-        assert lane.trade is not None
-        mark, rate, is_known = lane.take_settlement()
-        mark_e8 = round(mark * E8)
-        self._purse.settle(lane.position, lane.trade, mark_e8, rate, event.time_ms)
-        self._journal.settlements += 1
-        self._journal.unknown_settlements += not is_known
-        lane.after_settlement(event.time_ms, event.candle)
+    def _settle(self, lane: Lane, event: Event, until_ms: int) -> None:
+        """Settle funding, and again until `until_ms` as long as the levels stay where they are."""
+        purse, journal = self._purse, self._journal
+        due = lane.next_settlement(event.time_ms)
+        while due is not None and lane.trade is not None:
+            time_ms, mark, rate, is_known = due
+            purse.settle(lane.position, lane.trade, round(mark * E8), rate, time_ms)
+            journal.settlements += 1
+            journal.unknown_settlements += not is_known
+            due = None if lane.after_settlement(time_ms) else lane.next_settlement(until_ms)
 
     def _touched(self, lane: Lane, event: Event, touch: Touch) -> None:
         trade, position = lane.trade, lane.position

@@ -18,7 +18,13 @@ from milo.backtest.ledger import Assumptions
 from milo.backtest.purse import OpenTrade
 from milo.backtest.slot import Settlements, Slot, close_times, settlements_of
 from milo.backtest.touch import FinerCandles, Levels, Touch, first_hit, touch_at_open, touch_within
-from milo.exchange.account import Position, bankruptcy_price, liquidation_price
+from milo.exchange.account import (
+    Position,
+    bankruptcy_price,
+    liquidation_price,
+    maintenance_margin,
+    notional_of,
+)
 from milo.exchange.feed import E8
 from milo.model import Direction, DistanceKind, EntryIntent
 from milo.money import from_float
@@ -27,6 +33,8 @@ from milo.ta import atr
 
 SETTLEMENT, AT_OPEN, WITHIN, DECISION = range(4)
 ATR_PERIOD = 14
+_MARGIN_SHARE = 1_000_000
+"""So much of the notional is kept between what is surely safe and what is looked at."""
 
 
 class Event(NamedTuple):
@@ -84,6 +92,11 @@ class Lane:
         self._intrabar = assumptions.intrabar
         self._searched = 0
         self._hit: int | None = None
+        self.calm_ms = 0
+        """Until then nothing but funding happens to the position, by the last `next_event`."""
+        self._is_stale = False
+        """Funding has moved the liquidation price, which still lies behind the stop."""
+        self._safe_wallet = 0
         self._inside = -1
         """The candle whose open is over for the position."""
         self._settlements = self._settlements_of(assumptions)
@@ -123,34 +136,43 @@ class Lane:
         self._settled = bisect_right(self._settlements.times_ms, trade.entry_ms)
         self._inside = -1 if is_at_close else trade.entry_index
         self._note_change(trade.entry_ms)
-        self.set_levels(trade.entry_index + is_at_close)
+        self._set_levels(trade.entry_index + is_at_close, trade.liquidation)
 
-    def set_levels(self, start: int) -> None:
+    def _look_again(self, start: int) -> None:
         """Work out what the position waits for, from candle `start` on."""
+        self._set_levels(start, liquidation_price(self.position, self.rules))
+
+    def _set_levels(self, start: int, liquidation: int) -> None:
         trade, position = self.trade, self.position
         assert trade is not None
         sign = position.sign
-        liquidation = liquidation_price(position, self.rules)
         bankruptcy = bankruptcy_price(position)
         target = trade.target_price
+        stop_price = float(trade.stop_price)
         levels = Levels(
             sign,
-            float(trade.stop_price),
+            stop_price,
             sign * inf if target is None else float(target),
             liquidation / E8 if liquidation else -sign * inf,
             bankruptcy / E8 if bankruptcy else -sign * inf,
         )
         before = self.levels
-        if before is None or before.adverse != levels.adverse or before.target != levels.target:
+        if before is None or before.adverse != levels.adverse:
             self._searched = start
             self._hit = None
         self.levels = levels
+        self._is_stale = False
+        # What the isolated wallet must hold for the stop to lie before the liquidation price.
+        stop = round(stop_price * E8)
+        notional = notional_of(stop, position.qty)
+        needed = maintenance_margin(notional, self.rules.bracket_of(notional))
+        self._safe_wallet = needed - position.unrealized(stop) + notional // _MARGIN_SHARE + 1
 
     def note_reduced(self, time_ms: int, index: int) -> None:
         """Follow a position that was closed in part, or ended."""
         self._note_change(time_ms)
         if self.position.qty:
-            self.set_levels(index)
+            self._look_again(index)
         else:
             self.trade = None
             self.levels = None
@@ -170,6 +192,8 @@ class Lane:
                 event = Event(self.open_ms.item(pending.index), AT_OPEN, pending.index)
         elif self.trade is not None:
             event = self._next_touch(until)
+        last = min(until, self.end - 1)
+        self.calm_ms = self.close_ms.item(last) if event is None else event.time_ms
         if self.trade is not None and self._settled < len(self._settlements.times_ms):
             due_ms = self._settlements.times_ms[self._settled]
             if event is None or due_ms <= event.time_ms:
@@ -198,27 +222,50 @@ class Lane:
 
     def touch_at_open(self, index: int) -> Touch | None:
         """Return what the open of a candle meets, coming from the candle before."""
+        if self._is_stale:
+            self._look_again(index)
         assert self.levels is not None
         return touch_at_open(self.open.item(index), self.levels)
 
     def touch_within(self, index: int) -> Touch:
         """Return what a candle that meets a level meets first."""
+        if self._is_stale:
+            self._look_again(index)
         assert self.levels is not None
         return touch_within(self.candles, index, self.levels, self._intrabar, self.finer)
 
-    def take_settlement(self) -> tuple[float, int, bool]:
-        """Return mark price, rate (e8) and whether it is stored, of the settlement that is due."""
+    def next_settlement(self, until_ms: int) -> tuple[int, float, int, bool] | None:
+        """Take the settlement that is due until a time: its time, mark price, rate (e8), and
+        whether it is stored.
+        """
         place, settlements = self._settled, self._settlements
+        if place == len(settlements.times_ms) or settlements.times_ms[place] > until_ms:
+            return None
         self._settled = place + 1
-        return settlements.marks[place], settlements.rates_e8[place], settlements.is_known[place]
+        return (
+            settlements.times_ms[place],
+            settlements.marks[place],
+            settlements.rates_e8[place],
+            settlements.is_known[place],
+        )
 
-    def after_settlement(self, time_ms: int, index: int) -> None:
-        """Look at the liquidation price again, from the moment of the settlement on."""
+    def after_settlement(self, time_ms: int) -> bool:
+        """Look at the levels again from the moment of the settlement on; return if they moved.
+
+        While the stop surely lies before the liquidation price, that one is worked out only once
+        something has been met.
+        """
+        index = self._settlements.rows[self._settled - 1]
         if time_ms > self.close_ms.item(index):
             index += 1
         elif time_ms > self.open_ms.item(index):
             self._inside = index
-        self.set_levels(index)
+        assert self.levels is not None
+        if self.levels.is_stop_first and self.position.wallet > self._safe_wallet:
+            self._is_stale = True
+            return False
+        self._look_again(index)
+        return True
 
     def pass_open(self, index: int) -> None:
         """Note that the open of a candle is over for the position."""

@@ -30,26 +30,23 @@ class Met(StrEnum):
     LIQUIDATION = "liquidation"
 
 
-@dataclass(frozen=True, slots=True)
 class Levels:
-    """What a position waits for. `sign`: +1 long, -1 short; absent levels are infinitely far."""
+    """What a position waits for. `sign`: +1 long, -1 short; absent levels are infinitely far.
 
-    sign: int
-    stop: float
-    target: float
-    liquidation: float
-    bankruptcy: float
+    `adverse` is the level that a move against the position meets first; of two at one price the
+    stop.
+    """
 
-    @property
-    def adverse(self) -> float:
-        """The level that a move against the position meets first; of two at one price the stop."""
-        if self.sign > 0:
-            return max(self.stop, self.liquidation)
-        return min(self.stop, self.liquidation)
+    __slots__ = ("adverse", "bankruptcy", "is_stop_first", "sign", "target")
 
-    @property
-    def is_stop_first(self) -> bool:
-        return self.adverse == self.stop
+    def __init__(
+        self, sign: int, stop: float, target: float, liquidation: float, bankruptcy: float
+    ) -> None:
+        self.sign = sign
+        self.target = target
+        self.bankruptcy = bankruptcy
+        self.is_stop_first = stop >= liquidation if sign > 0 else stop <= liquidation
+        self.adverse = stop if self.is_stop_first else liquidation
 
 
 @dataclass(frozen=True, slots=True)
