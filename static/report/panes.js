@@ -145,7 +145,8 @@ export function drawdownPane(equity) {
     share: 0.3,
     title: "Drawdown",
     isTitleBelow: true,
-    label: (value) => `${fixed(value, Math.abs(value) < 1 && value !== 0 ? 1 : 0)} %`,
+    label: (value) => `${fixed(value || 0, Number.isInteger(value) ? 0 : Math.abs(value) < 0.1 ? 2 : 1)} %`,
+    tick: 0.01,
     range: (fromMs, toMs) => [rangeOf(equity, fromMs, toMs, "fall", "fall")[0], 0],
     draw(paint) {
       const { ctx, theme, scale, dpr } = paint;
