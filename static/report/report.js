@@ -212,7 +212,8 @@ class ReportPage {
  */
 function act(chart, name) {
   if (name === "fit") chart.fit();
-  else if (name === "in" || name === "out") zoomStep(/** @type {any} */ (chart), name === "in" ? 1 : -1);
+  else if (name === "in") zoomStep(/** @type {any} */ (chart), 1);
+  else if (name === "out") zoomStep(/** @type {any} */ (chart), -1);
   else chart.panBy((name === "left" ? 1 : -1) * chart.plotWidth * 0.3);
 }
 
