@@ -218,5 +218,7 @@ function act(chart, name) {
 }
 
 const page = new ReportPage(JSON.parse(byId("report-data").textContent ?? "null"));
+// For the tests, and for whoever opens the console.
+Object.assign(globalThis, { page });
 document.body.dataset.phase = "ready";
 document.body.dataset.trades = String(page.list.places.length);
