@@ -26,6 +26,7 @@ from milo.backtest.described import (
     RunDescription,
     candles_sha256,
 )
+from milo.backtest.html import report_page
 from milo.backtest.ledger import Assumptions, Ledger, Refusal, Trade
 from milo.backtest.report import make_report, report_text
 from milo.backtest.wording import Report
@@ -36,6 +37,7 @@ START_MS = 1_704_067_200_000
 """2024-01-01 00:00 UTC."""
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
+HOSTILE_TEXT = "</script></title><script>alert(1)</script><img src=//x onerror=alert(2)>&\"'\u202e"
 REASONS = (ExitReason.STOP, ExitReason.TARGET, ExitReason.CLOSE, ExitReason.REVERSE)
 
 
@@ -288,6 +290,40 @@ def golden_report() -> Report:
         proof=Proof(is_lifted=False, checked=0, differing=0, note="line 9: a while loop"),
     )
     return make_report(book, dataclasses.replace(told, scripts=(failing, by_hand)))
+
+
+def page_of(report: Report, candles: Candles) -> str:
+    """Return the page of a report whose markets all have these candles."""
+    markets = report.description.markets
+    return report_page(report, {(item.symbol, item.interval): candles for item in markets})
+
+
+def hostile_report() -> tuple[Report, Candles]:
+    """Return a report in which every name and message is an attack on the page."""
+    candles = walk(200)
+    told = description(candles)
+    script = dataclasses.replace(
+        told.scripts[0],
+        name=HOSTILE_TEXT,
+        symbol=HOSTILE_TEXT,
+        errors=(DescribedError(open_ms=START_MS, line=1, message=HOSTILE_TEXT),),
+        error_count=1,
+        warnings=(HOSTILE_TEXT,),
+        proof=dataclasses.replace(told.scripts[0].proof, is_lifted=False, note=HOSTILE_TEXT),
+        inputs=(dataclasses.replace(told.scripts[0].inputs[0], name=HOSTILE_TEXT),),
+    )
+    market = dataclasses.replace(told.markets[0], symbol=HOSTILE_TEXT, source=HOSTILE_TEXT)
+    told = dataclasses.replace(
+        told,
+        scripts=(script,),
+        markets=(market,),
+        arguments=(HOSTILE_TEXT,),
+        notes=(HOSTILE_TEXT,),
+        version=HOSTILE_TEXT,
+    )
+    book = played(candles, symbol=HOSTILE_TEXT, script=HOSTILE_TEXT, notes=(HOSTILE_TEXT,))
+    other = trade("3", symbol="ETHUSDT", script="other")
+    return make_report(dataclasses.replace(book, trades=(*book.trades, other)), told), candles
 
 
 def golden_content() -> dict[str, Any]:

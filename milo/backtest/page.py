@@ -105,7 +105,7 @@ def _head(report: Report) -> str:
 def _tiles(report: Report) -> str:
     stats = report.stats
     fall, trades = stats.drawdown, stats.trades.all
-    when = "" if fall is None else f"{minute(fall.peak_ms)[:10]} to {minute(fall.trough_ms)[:10]}"
+    when = "" if fall is None else f"{_day(fall.peak_ms)} to {_day(fall.trough_ms)}"
     result = stats.final_equity - float(stats.start_balance)
     earned = f"{money(result, is_signed=True)} USDT"
     points = f"{counted(report.realism.points, 'point')} of doubt"
@@ -126,6 +126,11 @@ def _tiles(report: Report) -> str:
         for name, value, note, tone in tiles
     )
     return f'<dl class="tiles" aria-label="Headline numbers">{cells}</dl>'
+
+
+def _day(ms: int) -> str:
+    # Hyphens that do not break: half a date on a line of its own is hard to read.
+    return minute(ms)[:10].replace("-", "\u2011")
 
 
 def _tone(value: float) -> str:

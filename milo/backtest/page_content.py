@@ -16,11 +16,10 @@ from milo.backtest.buckets import buckets_of, float32_text, float64_text
 from milo.backtest.curve import drawdowns
 from milo.backtest.ledger import Ledger, Trade
 from milo.backtest.stats import equity_curve
-from milo.backtest.wording import Report
+from milo.backtest.wording import Report, price_places
 from milo.candles import Candles
 from milo.intervals import INTERVAL_MS
 from milo.model import ExitReason
-from milo.money import decimals_of
 from milo.shown import shown_line
 
 MAX_TRADES = 15_000
@@ -28,7 +27,6 @@ MAX_TRADES = 15_000
 EQUITY_BUCKETS = 16_000
 PRICE_BUCKETS = 24_000
 """Of all symbols together."""
-_MOST_DECIMALS = 8
 
 
 def page_content(report: Report, candles: Mapping[tuple[str, str], Candles]) -> dict[str, Any]:
@@ -50,7 +48,7 @@ def page_content(report: Report, candles: Mapping[tuple[str, str], Candles]) -> 
         "stepMs": min((INTERVAL_MS[market.interval] for market in description.markets), default=1),
         "startBalance": float(report.stats.start_balance),
         "symbols": [shown_line(symbol) for symbol in symbols],
-        "decimals": [_decimals(trades, symbol) for symbol in symbols],
+        "decimals": [price_places(description, trades, symbol) for symbol in symbols],
         "scripts": [shown_line(script) for script in scripts],
         "reasons": [str(reason) for reason in ExitReason],
         "tradesBefore": len(ledger.trades) - len(trades),
@@ -59,7 +57,7 @@ def page_content(report: Report, candles: Mapping[tuple[str, str], Candles]) -> 
             {
                 "symbol": shown_line(market.symbol),
                 "interval": market.interval,
-                "decimals": _decimals(trades, market.symbol),
+                "decimals": price_places(description, trades, market.symbol),
                 "columns": _price(candles[market.symbol, market.interval], most),
             }
             for market in drawn
@@ -123,12 +121,6 @@ def _trades(
 def _flags(trade: Trade) -> int:
     flags = (trade.is_ambiguous, trade.is_gap, trade.is_extreme, trade.is_open)
     return sum(is_set << place for place, is_set in enumerate(flags))
-
-
-def _decimals(trades: Sequence[Trade], symbol: str) -> int:
-    """Return how many decimals the prices of a symbol are shown with: those of its fills."""
-    prices = [trade.entry_price for trade in trades if trade.symbol == symbol]
-    return min(_MOST_DECIMALS, max(map(decimals_of, prices), default=2))
 
 
 def _distinct(names: Sequence[str]) -> list[str]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from decimal import Decimal
 from unicodedata import east_asian_width
 
 from milo.backtest import wording
@@ -17,6 +16,7 @@ from milo.backtest.ledger import Ledger, Trade
 from milo.backtest.realism import judge
 from milo.backtest.stats import Group, Stats, measure
 from milo.backtest.wording import UNDEFINED, Report, Row, counted, minute, money, percent, ratio
+from milo.money import shown
 from milo.shown import shown_line
 
 WIDTH = 100
@@ -46,7 +46,7 @@ def report_text(report: Report) -> str:
         _figures(report.stats),
         _splits(report.stats),
         _months(report.stats),
-        _last_trades(report.ledger),
+        _last_trades(report),
         _section("ASSUMPTIONS", wording.assumption_rows(report.ledger, report.description)),
         _scripts(report.description),
         _section("CANDLES", _market_rows(report.description)),
@@ -140,13 +140,18 @@ def _month_cell(result: float | None) -> str:
     return f"{result * 100:z.1f}" if abs(result) < 100 else f"{result * 100:.0e}"
 
 
-def _last_trades(ledger: Ledger) -> list[str]:
-    if not ledger.trades:
+def _last_trades(report: Report) -> list[str]:
+    trades = report.ledger.trades
+    if not trades:
         return []
-    last = ledger.trades[-LAST_TRADES:]
-    has_symbols = len({trade.symbol for trade in ledger.trades}) > 1
+    last = trades[-LAST_TRADES:]
+    has_symbols = len({trade.symbol for trade in trades}) > 1
+    places = {
+        symbol: wording.price_places(report.description, last, symbol)
+        for symbol in {trade.symbol for trade in last}
+    }
     head = ["LAST", "entered", "at", "exited", "at", "why", "net", "R"]
-    rows = [_trade_row(trade) for trade in last]
+    rows = [_trade_row(trade, places[trade.symbol]) for trade in last]
     if has_symbols:
         head.insert(1, "symbol")
         for row, trade in zip(rows, last, strict=True):
@@ -154,27 +159,23 @@ def _last_trades(ledger: Ledger) -> list[str]:
     lines = _table(head, rows, names=2 + has_symbols)
     if any(trade.is_ambiguous or trade.is_gap or trade.is_extreme for trade in last):
         lines.append(f"  {_MARKS}")
-    left_out = len(ledger.trades) - len(last)
+    left_out = len(trades) - len(last)
     if left_out:
         lines.append(f"  and {counted(left_out, 'earlier trade')}")
     return lines
 
 
-def _trade_row(trade: Trade) -> list[str]:
+def _trade_row(trade: Trade, places: int) -> list[str]:
     return [
         f"  {trade.direction}",
         minute(trade.entry_ms)[2:],
-        _price(trade.entry_price),
+        shown(trade.entry_price, places),
         minute(trade.exit_ms)[2:],
-        _price(trade.exit_price),
+        shown(trade.exit_price, places),
         "open" if trade.is_open else _why(trade),
         money(trade.net, is_signed=True),
         ratio(None if trade.r_multiple is None else float(trade.r_multiple)),
     ]
-
-
-def _price(price: Decimal) -> str:
-    return f"{price:.8g}"
 
 
 def _why(trade: Trade) -> str:

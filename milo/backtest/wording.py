@@ -6,19 +6,21 @@ Texts of strangers (names, messages) are not made harmless here: each form does 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from milo.backtest.curve import Drawdown
 from milo.backtest.described import DescribedMarket, DescribedScript, RunDescription
-from milo.backtest.ledger import Assumptions, FillAt, Intrabar, Ledger
+from milo.backtest.ledger import Assumptions, FillAt, Intrabar, Ledger, Trade
 from milo.backtest.realism import Realism
 from milo.backtest.stats import Stats
 from milo.clock import iso_minute
 from milo.intervals import DAY_MS, HOUR_MS, MINUTE_MS
-from milo.money import plain, shown
+from milo.money import decimals_of, plain, shown
 
 UNDEFINED = "--"
+_MOST_PLACES = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -307,3 +309,12 @@ def period_line(stats: Stats, description: RunDescription) -> str:
 def title(script: DescribedScript) -> str:
     """Return a script with its market: `macd_crossover on BTCUSDT 1h`."""
     return f"{script.name} on {script.symbol} {script.interval}"
+
+
+def price_places(description: RunDescription, trades: Sequence[Trade], symbol: str) -> int:
+    """Return how many decimals a symbol's prices are shown with: its tick's, else its fills'."""
+    for market in description.markets:
+        if market.symbol == symbol and market.instrument is not None:
+            return decimals_of(market.instrument.tick)
+    prices = [trade.entry_price for trade in trades if trade.symbol == symbol]
+    return min(_MOST_PLACES, max(map(decimals_of, prices), default=2))

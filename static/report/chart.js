@@ -202,7 +202,8 @@ export class TimeChart {
     const ms = this.times[Math.min(this.series.last, Math.max(0, index))];
     if (ms === undefined) return;
     const { fromMs, toMs } = this.view;
-    if (ms < fromMs || ms > toMs) this.view.show(ms - (toMs - fromMs) / 2, ms + (toMs - fromMs) / 2);
+    const half = (toMs - fromMs) / 2;
+    if (ms < fromMs || ms > toMs) this.view.show(ms - half, ms + half);
     this.view.point(ms);
   }
 
@@ -328,7 +329,8 @@ export class TimeChart {
     const x = Math.round(xOf(ms));
     if (x < 0 || x > this.plotWidth * dpr) return;
     ctx.fillStyle = theme.crosshair;
-    for (let y = 0; y < bottom; y += 6 * dpr) ctx.fillRect(x, y, Math.max(1, Math.floor(dpr)), 3 * dpr);
+    const thin = Math.max(1, Math.floor(dpr));
+    for (let y = 0; y < bottom; y += 6 * dpr) ctx.fillRect(x, y, thin, 3 * dpr);
     const text = openTime(ms, this.view.stepMs);
     const width = ctx.measureText(text).width + 12 * dpr;
     const left = Math.min(Math.max(0, x - width / 2), this.plotWidth * dpr - width);

@@ -23,7 +23,8 @@ export function columns(texts) {
   const found = {};
   for (const [name, text] of Object.entries(texts)) {
     const isDouble = name.endsWith("64");
-    found[isDouble ? name.slice(0, -2) : name] = numbers(text, isDouble ? Float64Array : Float32Array);
+    const plain = isDouble ? name.slice(0, -2) : name;
+    found[plain] = numbers(text, isDouble ? Float64Array : Float32Array);
   }
   return found;
 }

@@ -13,6 +13,7 @@ const ROOMY_PX = 14;
 const TIGHT_PX = 2.5;
 // Of the height that equity or candles keep, whatever else is to be seen.
 const LEAST_SHARE = 0.3;
+const MOST_SLOT_PX = 24;
 
 /**
  * @typedef {import("./chart.js").Paint} Paint
@@ -27,7 +28,8 @@ const LEAST_SHARE = 0.3;
  * @param {number} toMs
  */
 function placesOf(times, fromMs, toMs) {
-  return [Math.max(0, placeOf(times, fromMs) - 1), Math.min(times.length, placeOf(times, toMs) + 1)];
+  const [from, to] = [placeOf(times, fromMs) - 1, placeOf(times, toMs) + 1];
+  return [Math.max(0, from), Math.min(times.length, to)];
 }
 
 /**
@@ -105,7 +107,8 @@ export function equityPane(equity, hold, start) {
       const [under, over] = rangeOf(hold, fromMs, toMs, "last", "last");
       // However far the coin ran away, the equity keeps its share of the height.
       const room = Math.max(high - low, start * 0.01) * (1 / LEAST_SHARE - 1);
-      return [Math.min(low, Math.max(under, low - room)), Math.max(high, Math.min(over, high + room))];
+      const [least, most] = [low - room, high + room];
+      return [Math.min(low, Math.max(under, least)), Math.max(high, Math.min(over, most))];
     },
     draw(paint) {
       const { ctx, dpr, theme, scale, right } = paint;
@@ -145,7 +148,11 @@ export function drawdownPane(equity) {
     share: 0.3,
     title: "Drawdown",
     isTitleBelow: true,
-    label: (value) => `${fixed(value, Math.abs(value) < 1 && value !== 0 ? 1 : 0)} %`,
+    label(value) {
+      const digits = Math.abs(value) < 0.1 ? 2 : 1;
+      return `${fixed(value || 0, Number.isInteger(value) ? 0 : digits)} %`;
+    },
+    tick: 0.01,
     range: (fromMs, toMs) => [rangeOf(equity, fromMs, toMs, "fall", "fall")[0], 0],
     draw(paint) {
       const { ctx, theme, scale, dpr } = paint;
@@ -230,22 +237,37 @@ function drawCandles(paint, candles) {
   }
   const wick = Math.max(1, Math.floor(dpr));
   for (let i = from; i < to; i += 1) {
-    const next = i + 1 < candles.time.length ? candles.time[i + 1] : candles.time[i] + view.stepMs;
-    const width = Math.max(1, Math.min(xOf(next) - xOf(candles.time[i]), 24 * dpr) * 0.7);
-    const middle = Math.round((xOf(candles.time[i]) + Math.min(xOf(next), xOf(candles.time[i]) + width / 0.7)) / 2);
-    const isUp = candles.close[i] >= candles.open[i];
-    const top = Math.round(scale.yOf(Math.max(candles.open[i], candles.close[i])));
-    const bottom = Math.max(top + wick, Math.round(scale.yOf(Math.min(candles.open[i], candles.close[i]))));
-    ctx.fillStyle = isUp ? theme.up : theme.down;
-    ctx.fillRect(middle, Math.round(scale.yOf(candles.high[i])), wick, top - Math.round(scale.yOf(candles.high[i])));
-    ctx.fillRect(middle, bottom, wick, Math.round(scale.yOf(candles.low[i])) - bottom);
-    const left = Math.round(middle - width / 2);
-    ctx.fillRect(left, top, Math.round(width), bottom - top);
-    // A candle that rises is hollow: colour is never the only sign.
-    if (isUp && width > 4 * wick && bottom - top > 2 * wick) {
-      ctx.fillStyle = theme.surface;
-      ctx.fillRect(left + wick, top + wick, Math.round(width) - 2 * wick, bottom - top - 2 * wick);
-    }
+    const left = xOf(candles.time[i]);
+    const next = candles.time[i + 1] ?? candles.time[i] + view.stepMs;
+    // A gap in the data makes no wide candle.
+    const slot = Math.min(xOf(next) - left, MOST_SLOT_PX * dpr);
+    drawCandle(paint, candles, i, { middle: Math.round(left + slot / 2), width: slot * 0.7, wick });
+  }
+}
+
+/**
+ * @param {Paint} paint
+ * @param {Columns} candles
+ * @param {number} i
+ * @param {{middle: number, width: number, wick: number}} place  device pixels
+ */
+function drawCandle({ ctx, scale, theme }, candles, i, { middle, width, wick }) {
+  const y = (/** @type {number} */ value) => Math.round(scale.yOf(value));
+  const [open, close] = [candles.open[i], candles.close[i]];
+  const isUp = close >= open;
+  const top = y(Math.max(open, close));
+  const bottom = Math.max(top + wick, y(Math.min(open, close)));
+  const [high, low] = [y(candles.high[i]), y(candles.low[i])];
+  const left = Math.round(middle - width / 2);
+  const body = Math.max(1, Math.round(width));
+  ctx.fillStyle = isUp ? theme.up : theme.down;
+  ctx.fillRect(middle, high, wick, top - high);
+  ctx.fillRect(middle, bottom, wick, low - bottom);
+  ctx.fillRect(left, top, body, bottom - top);
+  // A candle that rises is hollow: colour is never the only sign.
+  if (isUp && body > 4 * wick && bottom - top > 2 * wick) {
+    ctx.fillStyle = theme.surface;
+    ctx.fillRect(left + wick, top + wick, body - 2 * wick, bottom - top - 2 * wick);
   }
 }
 

@@ -7,6 +7,8 @@ import { fixed, money, openTime, price } from "../lib/format.js";
 const FIRST_ROWS = 100;
 const MORE_ROWS = 500;
 const MINUTE_MS = 60_000;
+// Quantities came with 7 digits.
+const quantity = new Intl.NumberFormat("en-US", { maximumSignificantDigits: 7 });
 
 /** @typedef {Record<string, Float64Array | Float32Array>} Columns */
 
@@ -99,7 +101,8 @@ export class TradeList {
     const { trades } = this;
     const { key } = this.columns[this.sorted];
     const way = this.isDown ? -1 : 1;
-    this.places = Array.from(trades.net.keys()).filter((place) => FILTERS[this.filter](trades, place));
+    const isWanted = FILTERS[this.filter];
+    this.places = Array.from(trades.net.keys()).filter((place) => isWanted(trades, place));
     this.places.sort((a, b) => way * compared(key(a), key(b)) || a - b);
     const cells = this.head.querySelectorAll("th");
     cells.forEach((cell, index) => {
@@ -142,52 +145,43 @@ export class TradeList {
  * @returns {Column[]}
  */
 function columnsOf(report, trades) {
-  const word = (/** @type {string} */ title, /** @type {(place: number) => string} */ text) => ({
+  /** @typedef {(place: number) => number} Key */
+  /** @typedef {(place: number) => string} Text */
+  const word = (/** @type {string} */ title, /** @type {Text} */ text) => ({
     title,
     text,
     key: text,
     isWord: true,
   });
-  const time = (/** @type {string} */ title, /** @type {Float64Array | Float32Array} */ column) => ({
-    title,
-    key: (/** @type {number} */ place) => column[place],
-    text: (/** @type {number} */ place) => openTime(column[place], MINUTE_MS),
-  });
   const number = (
     /** @type {string} */ title,
-    /** @type {Float64Array | Float32Array} */ column,
-    /** @type {(value: number) => string} */ text,
-  ) => ({
-    title,
-    key: (/** @type {number} */ place) => column[place],
-    text: (/** @type {number} */ place) => text(column[place]),
-  });
-  const priced = (/** @type {string} */ title, /** @type {Float64Array | Float32Array} */ column) => ({
-    title,
-    key: (/** @type {number} */ place) => column[place],
-    text: (/** @type {number} */ place) => priceOf(report, trades, place, column[place]),
-  });
+    /** @type {Key} */ key,
+    /** @type {(value: number, place: number) => string} */ text,
+  ) => ({ title, key, text: (/** @type {number} */ place) => text(key(place), place) });
+  const of = (/** @type {string} */ name) => (/** @type {number} */ place) => trades[name][place];
+  const time = (/** @type {number} */ ms) => openTime(ms, MINUTE_MS);
+  const priced = (/** @type {number} */ value, /** @type {number} */ place) =>
+    priceOf(report, trades, place, value);
   const tone = (/** @type {number} */ place) => toneOf(trades.net[place]);
-  const held = (/** @type {number} */ place) => trades.exitMs[place] - trades.entryMs[place];
-  const ordinal = (/** @type {number} */ place) => place + 1 + report.tradesBefore;
-  const isSeveral = (/** @type {{title: string}} */ { title }) =>
-    (title !== "Script" || report.scripts.length > 1) &&
-    (title !== "Symbol" || report.symbols.length > 1);
-  return [
-    { title: "#", key: ordinal, text: (/** @type {number} */ place) => fixed(ordinal(place), 0) },
+  const columns = [
+    number("#", (place) => place + 1 + report.tradesBefore, (value) => fixed(value, 0)),
     word("Script", (place) => report.scripts[trades.script[place]]),
     word("Symbol", (place) => report.symbols[trades.symbol[place]]),
     word("Side", (place) => (trades.isLong[place] ? "▲ long" : "▼ short")),
-    time("Entered", trades.entryMs),
-    priced("Price", trades.entry),
-    time("Exited", trades.exitMs),
-    priced("Price", trades.exit),
+    number("Entered", of("entryMs"), time),
+    number("Price", of("entry"), priced),
+    number("Exited", of("exitMs"), time),
+    number("Price", of("exit"), priced),
     word("Why", (place) => whyOf(report, trades, place)),
-    { title: "Held", key: held, text: (place) => heldText(held(place)) },
-    number("Quantity", trades.qty, (value) => Number(value.toPrecision(6)).toLocaleString("en-US", { maximumFractionDigits: 8 })),
-    { ...number("Net USDT", trades.net, (value) => money(String(value), true)), tone },
-    { ...number("R", trades.r, (value) => (Number.isNaN(value) ? "--" : fixed(value, 2))), tone },
-  ].filter(isSeveral);
+    number("Held", (place) => trades.exitMs[place] - trades.entryMs[place], heldText),
+    number("Quantity", of("qty"), (value) => quantity.format(value)),
+    { ...number("Net USDT", of("net"), (value) => money(String(value), true)), tone },
+    { ...number("R", of("r"), (value) => (Number.isNaN(value) ? "--" : fixed(value, 2))), tone },
+  ];
+  const single = new Set();
+  if (report.scripts.length < 2) single.add("Script");
+  if (report.symbols.length < 2) single.add("Symbol");
+  return columns.filter(({ title }) => !single.has(title));
 }
 
 /**
@@ -228,7 +222,9 @@ export function heldText(ms) {
  * @param {number | string} b
  */
 function compared(a, b) {
-  if (typeof a === "string" || typeof b === "string") return String(a) < String(b) ? -1 : Number(a !== b);
+  if (typeof a === "string" || typeof b === "string") {
+    return String(a) < String(b) ? -1 : Number(a !== b);
+  }
   // What is undefined stands below every number.
   const [x, y] = [Number.isNaN(a) ? -Infinity : a, Number.isNaN(b) ? -Infinity : b];
   return x < y ? -1 : Number(x > y);

@@ -11,9 +11,15 @@ import pytest
 
 from milo.backtest.html import report_page
 from milo.backtest.report import make_report
-from tests.backtest_ledgers import description, golden_report, ledger, walk
+from tests.backtest_ledgers import (
+    description,
+    golden_report,
+    hostile_report,
+    ledger,
+    page_of,
+    walk,
+)
 from tests.browser.conftest import FLAGS, _browser_path, _is_root, _missing
-from tests.core.test_backtest_page import hostile_report, page_of
 
 
 @pytest.fixture

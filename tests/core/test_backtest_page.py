@@ -15,11 +15,10 @@ import numpy as np
 import pytest
 
 from milo.backtest.buckets import buckets_of
-from milo.backtest.described import DescribedError, describe_market
+from milo.backtest.described import describe_market
 from milo.backtest.html import report_page
 from milo.backtest.page_content import MAX_TRADES, page_content
 from milo.backtest.report import make_report
-from milo.backtest.wording import Report
 from milo.candles import Candles
 from milo.errors import ConfigError
 from tests.backtest_ledgers import (
@@ -27,13 +26,13 @@ from tests.backtest_ledgers import (
     START_MS,
     description,
     golden_report,
+    hostile_report,
     ledger,
-    played,
+    page_of,
     trade,
     walk,
 )
 
-HOSTILE = "</script></title><script>alert(1)</script><img src=//x onerror=alert(2)>&\"'\u202e"
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 
 
@@ -63,11 +62,6 @@ class Page(HTMLParser):
 
     def attributes(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.elements if name == tag]
-
-
-def page_of(report: Report, candles: Candles) -> str:
-    markets = report.description.markets
-    return report_page(report, {(item.symbol, item.interval): candles for item in markets})
 
 
 def data_of(text: str) -> Any:
@@ -118,29 +112,6 @@ def test_the_policy_lets_only_the_page_itself_run(golden_page: str) -> None:
 
 def hash_of(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-
-def hostile_report() -> tuple[Report, Candles]:
-    candles = walk(200)
-    told = description(candles)
-    script = dataclasses.replace(
-        told.scripts[0],
-        name=HOSTILE,
-        symbol=HOSTILE,
-        errors=(DescribedError(open_ms=START_MS, line=1, message=HOSTILE),),
-        error_count=1,
-        warnings=(HOSTILE,),
-        proof=dataclasses.replace(told.scripts[0].proof, is_lifted=False, note=HOSTILE),
-        inputs=(dataclasses.replace(told.scripts[0].inputs[0], name=HOSTILE),),
-    )
-    market = dataclasses.replace(told.markets[0], symbol=HOSTILE, source=HOSTILE)
-    told = dataclasses.replace(
-        told, scripts=(script,), markets=(market,), arguments=(HOSTILE,), notes=(HOSTILE,),
-        version=HOSTILE,
-    )  # fmt: skip
-    book = played(candles, symbol=HOSTILE, script=HOSTILE, notes=(HOSTILE,))
-    other = trade("3", symbol="ETHUSDT", script="other")
-    return make_report(dataclasses.replace(book, trades=(*book.trades, other)), told), candles
 
 
 def test_names_of_strangers_are_text() -> None:
