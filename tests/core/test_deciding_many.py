@@ -193,7 +193,7 @@ def test_results_of_indicators_are_not_kept_for_ever() -> None:
     script = Script("ema = await calculate_ema(data, 1 + len(data))\ncondition_true = True")
     base = history_of(walk(3000)).base()
 
-    reply = Decider(script.runner).decided(
+    reply = Decider(script.runner, script.checked).decided(
         base, DecideRequest(1, 0, len(base), 250, 100, ONE_BY_ONE)
     )
 
