@@ -81,8 +81,6 @@ _SPINNING_S: Final = 0.25
 """An evaluation that takes longer may well end with a killed worker."""
 _MOST_LOST: Final = 3
 _GRACE_MS: Final = 50
-_CANDLES_A_MS: Final = 1000
-"""What a worker may need besides to begin with a long history: all of a slow indicator's."""
 _CALM_S: Final = 0.02
 """A spare worker is started this long after a candle: what it decided goes out first."""
 
@@ -448,7 +446,7 @@ class ScriptExecutor:
             # Indicators of all candles are computed on the first.
             is_first = self._evaluations == 0
             candle_ms = self._limits.first_cpu_ms if is_first else candle_ms
-            candle_ms += len(worker.known) // _CANDLES_A_MS
+            candle_ms += self._limits.more_ms_for(len(worker.known))
         self._evaluations += 1
         worker.has_decided = True
         stop = merger.stop if pace.slice_ms else merger.next + 1

@@ -56,7 +56,7 @@ def many(
 def replies(
     script: Script, candles: Candles, first: int = 0, ways: AskedWays = ONE_BY_ONE
 ) -> list[Decided]:
-    decider, base = Decider(script.runner), history_of(candles).base()
+    decider, base = Decider(script.runner, script.checked), history_of(candles).base()
     found: list[Decided] = []
     at = first
     while at < len(candles):

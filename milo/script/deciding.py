@@ -6,14 +6,15 @@ could not decide, and a sample of the others are decided one by one as well.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from milo.script.batch import FAILED, Record
 from milo.script.faults import ScriptFault
+from milo.script.language import CheckedScript
+from milo.script.lift import UNKNOWN, Lifted, NotLiftable, plan_lift
 from milo.script.limits import MAX_CHANGES, MAX_MESSAGE
 from milo.script.protocol import (
     AskedWays,
@@ -36,40 +37,15 @@ _MOST_COMPARED: Final = MAX_CHANGES // 2 - 2
 Bools = NDArray[np.bool_]
 
 
-class Lifted(Protocol):
-    """What arrays say of the candles from the first asked for on, to the end of the history."""
-
-    @property
-    def condition(self) -> Bools: ...
-
-    @property
-    def doubtful(self) -> Bools:
-        """True where only the script itself can tell."""
-        ...
-
-    @property
-    def if_true(self) -> str | None:
-        """None: it varies from candle to candle."""
-        ...
-
-    @property
-    def if_false(self) -> str | None: ...
-
-
-class Plan(Protocol):
-    """How a script is evaluated over arrays."""
-
-    def run(self, base: CandleBase, first: int, inputs: Mapping[str, float]) -> Lifted: ...
-
-
 class Decider:
     """Decides many candles of one script; keeps what arrays gave for all of them."""
 
-    def __init__(self, runner: ScriptRunner, plan: Plan | None = None, note: str = "") -> None:
-        """Take the script, and its plan or the reason why there is none."""
+    def __init__(self, runner: ScriptRunner, script: CheckedScript) -> None:
+        """Take the script, loaded and as it was checked."""
         self._runner = runner
-        self._plan = plan
-        self._note = note
+        self._script: CheckedScript | None = script
+        """None once it is known that arrays are of no use."""
+        self._note = ""
         self._arrays: _Arrays | None = None
 
     def decided(self, base: CandleBase, asked: DecideRequest) -> Decided:
@@ -81,19 +57,24 @@ class Decider:
         return self._compared(base, asked, record, arrays)
 
     def _arrays_of(self, base: CandleBase, asked: DecideRequest) -> _Arrays | None:
-        if self._plan is None:
-            return None
         known = self._arrays
-        if known is None or known.base is not base or asked.first < known.first:
-            try:
-                lifted = self._plan.run(base, asked.first, self._runner.session.inputs)
-                self._arrays = _Arrays(base, asked, lifted)
-            except MemoryError:
-                self._drop("arrays over all candles need more memory than there is")
+        if known is not None and known.base is base and asked.first >= known.first:
+            return known
+        if self._script is None:
+            return None
+        try:
+            plan = plan_lift(self._script)
+            lifted = plan.run(base, asked.first, self._runner.session.inputs)
+            self._arrays = _Arrays(base, asked, lifted)
+        except NotLiftable as reason:
+            where = "" if reason.line is None else f"line {reason.line}: "
+            self._drop(f"{where}{reason.message}")
+        except MemoryError:
+            self._drop("arrays over all candles need more memory than there is")
         return self._arrays
 
     def _drop(self, note: str) -> None:
-        self._plan = self._arrays = None
+        self._script = self._arrays = None
         self._note = note
 
     def _by_itself(self, base: CandleBase, asked: DecideRequest, record: Record) -> Decided:
@@ -207,19 +188,33 @@ class _Arrays:
         self.base = base
         self.first = asked.first
         self.condition, self.doubtful = lifted.condition, lifted.doubtful
-        self.if_true, self.if_false = lifted.if_true, lifted.if_false
+        self.texts = (*lifted.texts, lifted.if_true, lifted.if_false, _NOTHING)
+        count = len(lifted.texts)
+        if_true = _codes(lifted.if_true, lifted.true_code, count)
+        if_false = _codes(lifted.if_false, lifted.false_code, count + 1)
+        self.said = np.where(self.condition, if_true, if_false)
+        """The place of each candle's action in `texts`; UNKNOWN where arrays do not tell."""
         if AskedWays.PROVE_ALL in asked.ways:
             self.must: Bools = np.ones(len(self.condition), dtype=bool)
             return
         must = self.doubtful.copy()
-        if self.if_true != _NOTHING:
-            must |= self.condition
-        if self.if_false != _NOTHING:
-            must |= ~self.condition
+        for code, text in enumerate(self.texts):
+            if text == _NOTHING:
+                self.said[self.said == code] = count + 2
+        must |= self.said != count + 2
         must[:_SAMPLE_START] = True
         must[-asked.first % _SAMPLE_STEP :: _SAMPLE_STEP] = True
         must[asked.stop - 1 - asked.first] = True
         self.must = must
+
+
+def _codes(
+    text: str | None, codes: NDArray[np.int32] | None, code: int
+) -> NDArray[np.int32] | np.int32:
+    """Return each candle's code of an action, or the one for all."""
+    if codes is not None:
+        return codes
+    return np.int32(UNKNOWN if text is None else code)
 
 
 class _Compared:
@@ -248,9 +243,9 @@ class _Compared:
         arrays = self._arrays
         place = index - arrays.first
         if not arrays.doubtful[place]:
-            said = arrays.if_true if condition else arrays.if_false
-            is_same = bool(arrays.condition[place]) is condition and said in (None, text)
-            self._compare(index, is_same)
+            said = int(arrays.said[place])
+            is_same = bool(arrays.condition[place]) is condition
+            self._compare(index, is_same and (said == UNKNOWN or arrays.texts[said] == text))
         self._indices.append(index)
         self.codes.append(self._record.code_of(text, condition))
         return self.is_full

@@ -44,6 +44,7 @@ LARGEST_INPUT: Final = 1e15
 
 
 _ORDINARY_HISTORY: Final = 50_000
+_CANDLES_A_MS: Final = 1000
 _BYTES_A_CANDLE: Final = 8 * (6 + 1 + 40)
 """Six columns, a place for its object, and forty columns of indicators and what is between."""
 
@@ -83,3 +84,10 @@ class ScriptLimits:
         if candles <= _ORDINARY_HISTORY:
             return self.memory_mb
         return self.memory_mb + candles * _BYTES_A_CANDLE // 2**20
+
+    def more_ms_for(self, candles: int) -> int:
+        """Return the CPU ms that a worker may need besides to begin with so many candles.
+
+        On the first that it decides it computes indicators for all of them.
+        """
+        return max(0, candles - _ORDINARY_HISTORY) // _CANDLES_A_MS

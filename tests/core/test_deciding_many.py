@@ -25,6 +25,7 @@ from tests.script_batches import (
 from tests.script_runs import Script, walk
 
 CANDLES = walk(160)
+LONGER = walk(2200)
 SAMPLES = sorted((Path(__file__).parents[2] / "samples").glob("*.script"))
 
 ODD = {
@@ -104,8 +105,71 @@ def test_samples_decide_the_same_in_one_go(path: Path) -> None:
 def test_random_scripts_decide_the_same_in_one_go(seed: int) -> None:
     script = Script(random_script(seed))
     candles = walk(90, seed)
+    expected = one_by_one(script, candles)
 
-    assert same(many(script, candles), one_by_one(script, candles))
+    assert same(many(script, candles), expected)
+    assert same(many(script, candles, 0, AskedWays.ARRAYS), expected)
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=[path.stem for path in SAMPLES])
+@pytest.mark.parametrize("ways", [AskedWays.ARRAYS, AskedWays.ARRAYS | AskedWays.PROVE_ALL])
+def test_arrays_decide_what_the_script_decides(path: Path, ways: AskedWays) -> None:
+    script = Script(path.read_text())
+
+    assert same(many(script, LONGER, 20, ways), many(script, LONGER, 20))
+
+
+def test_proof_counts_signals_doubts_and_a_sample() -> None:
+    script = Script(
+        "rsi = await calculate_rsi(data)\ncondition_true = rsi[-1] > 65\naction_if_true = 'close'"
+    )
+
+    found = replies(script, LONGER, 5, AskedWays.ARRAYS)
+    proved = replies(script, LONGER, 5, AskedWays.ARRAYS | AskedWays.PROVE_ALL)
+    signals = {
+        index for index, answer in enumerate(many(script, LONGER)) if answer == ("close", True)
+    }
+    wanted = signals | set(range(5, 205)) | {997, 1994, len(LONGER) - 1}
+
+    assert all(reply.is_lifted for reply in found)
+    assert sum(reply.checked + reply.doubtful for reply in found) == len(wanted)
+    assert sum(reply.checked + reply.doubtful for reply in proved) == len(LONGER) - 5
+    assert all(reply.differing == 0 for reply in (*found, *proved))
+
+
+def test_arrays_that_differ_are_given_up_and_that_is_said() -> None:
+    script = Script(
+        "limit = param('limit', 65, 0, 100)\nrsi = await calculate_rsi(data)\n"
+        "condition_true = rsi[-1] > limit\naction_if_true = 'close'"
+    )
+    decider, base = Decider(script.runner, script.checked), history_of(LONGER).base()
+
+    def asked(first: int, stop: int) -> DecideRequest:
+        return DecideRequest(1, first, stop, 250, 100, AskedWays.ARRAYS)
+
+    before = decider.decided(base, asked(0, 1500))
+    # What arrays gave for all candles is worth nothing any more; the script itself shows that.
+    script.runner.session.inputs = {"limit": 20}
+    differing = decider.decided(base, asked(1500, len(LONGER)))
+    after = decider.decided(base, asked(0, len(LONGER)))
+
+    assert before.is_lifted
+    assert (differing.until, differing.at, differing.breach) == (1500, b"", None)
+    assert 0 < differing.differing <= differing.checked
+    assert "arrays gave something else on" in differing.note
+    assert not after.is_lifted
+    assert after.note == differing.note
+
+
+def test_reason_why_there_are_no_arrays_is_told_with_its_line() -> None:
+    (reply,) = replies(Script(ODD["a list"]), CANDLES, 0, AskedWays.ARRAYS)
+    (other,) = replies(
+        Script("x = 1\ntry:\n    x = 2\nexcept ValueError:\n    x = 3\ncondition_true = x > 1"),
+        CANDLES, 0, AskedWays.ARRAYS,
+    )  # fmt: skip
+
+    assert not (reply.is_lifted and other.is_lifted)
+    assert other.note.startswith("line 2: ")
 
 
 def followed_by(candles: Candles, count: int, seed: int) -> Candles:
@@ -193,7 +257,7 @@ def test_results_of_indicators_are_not_kept_for_ever() -> None:
     script = Script("ema = await calculate_ema(data, 1 + len(data))\ncondition_true = True")
     base = history_of(walk(3000)).base()
 
-    reply = Decider(script.runner).decided(
+    reply = Decider(script.runner, script.checked).decided(
         base, DecideRequest(1, 0, len(base), 250, 100, ONE_BY_ONE)
     )
 

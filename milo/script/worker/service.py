@@ -236,7 +236,7 @@ class Worker:
         finally:
             self._timer.disarm()
         self._runner = runner
-        self._decider = Decider(runner)
+        self._decider = Decider(runner, script)
         self._timer.file_name = f"<{options.name}>"
         inputs = [
             WireInput(name=item.name, default=item.default, low=item.low, high=item.high)
