@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from unicodedata import east_asian_width
 
@@ -25,6 +24,7 @@ LAST_TRADES = 10
 _HALF = 48
 _LABEL = 20
 _MESSAGES = 5
+_LONGEST_TEXT = 1_000
 _MARKS = "? stop and target in one candle   ^ past its level at an open   ! at a high or low"
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -277,13 +277,19 @@ def _rows(rows: Sequence[Row]) -> list[str]:
 
 
 def _wrapped(text: str, *, first: str, rest: str) -> list[str]:
-    return textwrap.wrap(
-        shown_line(text, 1_000),
-        WIDTH,
-        initial_indent=first,
-        subsequent_indent=rest,
-        break_on_hyphens=False,
-    ) or [first.rstrip()]
+    """Return the words in lines that begin with `first`, then `rest`, by columns of a terminal."""
+    lines = []
+    line, has_words = first, False
+    for given in shown_line(text, _LONGEST_TEXT).split():
+        word = given
+        while _columns_of(line) + has_words + _columns_of(word) > WIDTH:
+            if not has_words:
+                piece = _prefix(word, WIDTH - _columns_of(line))
+                line, word = line + piece, word[len(piece) :]
+            lines.append(line)
+            line, has_words = rest, False
+        line, has_words = f"{line} {word}" if has_words else line + word, True
+    return [*lines, line.rstrip()]
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, names: int) -> list[str]:
@@ -308,9 +314,12 @@ def _columns_of(text: str) -> int:
 
 def _cut(text: str, columns: int) -> str:
     """Return the text, cut with an ellipsis where it takes more columns."""
-    if _columns_of(text) <= columns:
-        return text
+    return text if _columns_of(text) <= columns else f"{_prefix(text, columns - 1)}…"
+
+
+def _prefix(text: str, columns: int) -> str:
+    """Return as much of the text's beginning as these columns hold."""
     kept = text[:columns]
-    while _columns_of(kept) > columns - 1:
+    while _columns_of(kept) > columns:
         kept = kept[:-1]
-    return f"{kept}…"
+    return kept

@@ -120,6 +120,7 @@ def risk_rows(stats: Stats) -> list[Row]:
         ("recovered", _recovered(fall)),
         ("its duration", UNDEFINED if fall is None else days(fall.days)),
         ("longest drawdown", days(stats.longest_drawdown_days) if fall else UNDEFINED),
+        ("days of returns", f"{stats.daily_returns:,}"),
         ("volatility a year", percent(stats.volatility, 1)),
         ("Sharpe", ratio(stats.sharpe)),
         ("Sortino", ratio(stats.sortino)),

@@ -112,6 +112,18 @@ def test_no_line_is_wider_than_the_report(text: str) -> None:
     assert not [line for line in text.split("\n") if line != line.rstrip()]
 
 
+def test_messages_in_wide_letters_are_wrapped_and_not_cut() -> None:
+    told = description(walk(10))
+    message = "전략이 " * 60
+    script = dataclasses.replace(told.scripts[0], warnings=(message, "策" * 200))
+
+    text = report_text(make_report(ledger(), dataclasses.replace(told, scripts=(script,))))
+
+    assert text.count("전략이") == 60
+    assert text.count("策") == 200
+    assert max(map(columns_of, text.split("\n"))) <= WIDTH
+
+
 def test_what_is_undefined_is_shown_as_such() -> None:
     text = report_text(make_report(ledger(), description(walk(10))))
 
