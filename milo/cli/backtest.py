@@ -14,10 +14,10 @@ import numpy as np
 
 from milo import __version__
 from milo.backtest.content import report_content
-from milo.backtest.contract import Contract, contract_of, rules_for
 from milo.backtest.decisions import Decisions
 from milo.backtest.described import (
     DescribedInput,
+    DescribedMarket,
     DescribedScript,
     RunDescription,
     describe_market,
@@ -28,9 +28,9 @@ from milo.backtest.ledger import Assumptions, FillAt, Intrabar
 from milo.backtest.report import make_report, report_text
 from milo.backtest.slot import FundingHistory, Slot
 from milo.backtest.wording import Report
-from milo.cli.backtest_data import StoredMarket, database_of, load_market
+from milo.cli.backtest_data import StoredMarket, database_of, load_markets
 from milo.cli.backtest_turns import execute_in_turns
-from milo.cli.context import App, Executor, Store
+from milo.cli.context import App, Executor
 from milo.cli.json_output import check_json_path, give_json, says_json_only
 from milo.cli.progress import Progress
 from milo.clock import monotonic_s
@@ -38,7 +38,6 @@ from milo.config import Config
 from milo.errors import ConfigError, StoreError
 from milo.intervals import INTERVAL_MS
 from milo.model import ScriptHeader
-from milo.store.instruments import load_brackets, load_instruments
 
 _HUNDRED = Decimal(100)
 _TAKER = Decimal("0.0005")
@@ -52,7 +51,6 @@ class Piece:
     executor: Executor
     header: ScriptHeader
     market: StoredMarket
-    contract: Contract
     slot: Slot
 
 
@@ -62,6 +60,8 @@ async def run(app: App) -> int:
     _check_arguments(app)
     async with AsyncExitStack() as stack:
         pieces = await _pieces(app, stack)
+        # Hashing a million candles takes a while, and another thread meanwhile.
+        describing = asyncio.create_task(asyncio.to_thread(_markets, pieces))
         assumptions = assumptions_of(app.config)
         with Progress(app, sum(piece.market.end - piece.market.first for piece in pieces)) as shown:
             if any(piece.header.reads_account for piece in pieces):
@@ -69,7 +69,8 @@ async def run(app: App) -> int:
             else:
                 decisions = await _decided(app, pieces, shown)
                 ledger = execute([piece.slot for piece in pieces], decisions, assumptions)
-    description = _description(app, pieces, decisions, monotonic_s() - started_s)
+        markets = await describing
+    description = _description(app, pieces, markets, decisions, monotonic_s() - started_s)
     _give(app, make_report(ledger, description), pieces)
     return 0
 
@@ -95,25 +96,28 @@ async def _pieces(app: App, stack: AsyncExitStack) -> list[Piece]:
     ]
     for executor in executors:
         stack.push_async_callback(executor.close)
-    folder, name = database_of(app.config)
-    opening = app.make.store(folder, market_name=name, with_journal=False, read_only=True)
-    starting = asyncio.gather(*(executor.start() for executor in executors))
-    try:
-        store = await stack.enter_async_context(opening)
-    finally:
-        headers = await starting
+    headers = await asyncio.gather(*(executor.start() for executor in executors))
     _tell(app, headers)
-    pieces: list[Piece] = []
-    for executor, header in zip(executors, headers, strict=True):
-        piece = await _piece(app, store, executor, header)
-        for other in pieces:
-            if other.market.symbol == piece.market.symbol:
-                raise ConfigError(
-                    f"{other.header.name} and {header.name} both trade {piece.market.symbol}; "
-                    "one script a symbol"
-                )
-        pieces.append(piece)
-    return pieces
+    wanted = [
+        (header.coin or app.config.symbol, header.timeframe or app.config.interval[0])
+        for header in headers
+    ]
+    _check_symbols(headers, [symbol for symbol, _ in wanted])
+    markets = await asyncio.to_thread(load_markets, app.config, wanted)
+    return [
+        _piece(executor, header, market)
+        for executor, header, market in zip(executors, headers, markets, strict=True)
+    ]
+
+
+def _check_symbols(headers: Sequence[ScriptHeader], symbols: Sequence[str]) -> None:
+    for index, symbol in enumerate(symbols):
+        other = symbols.index(symbol)
+        if other < index:
+            raise ConfigError(
+                f"{headers[other].name} and {headers[index].name} both trade {symbol}; "
+                "one script a symbol"
+            )
 
 
 def _tell(app: App, headers: Sequence[ScriptHeader]) -> None:
@@ -125,33 +129,21 @@ def _tell(app: App, headers: Sequence[ScriptHeader]) -> None:
             app.console.warn(f"{header.name}: {header.isolation.line}")
 
 
-async def _piece(app: App, store: Store, executor: Executor, header: ScriptHeader) -> Piece:
-    symbol = header.coin or app.config.symbol
-    market = await load_market(app, store, symbol, header.timeframe or app.config.interval[0])
-    contract = await _contract(store, market)
+def _piece(executor: Executor, header: ScriptHeader, market: StoredMarket) -> Piece:
     times = np.array([rate.time_ms for rate in market.funding], np.int64)
     rates = np.array([float(rate.rate) for rate in market.funding])
     slot = Slot(
         script=header.name,
-        symbol=symbol,
+        symbol=market.symbol,
         interval=market.interval,
         candles=market.candles,
-        contract=contract,
+        contract=market.contract,
         first=market.first,
         end=market.end,
         finer=market.finer,
         funding=FundingHistory(times_ms=times, rates=rates) if len(times) else None,
     )
-    return Piece(executor=executor, header=header, market=market, contract=contract, slot=slot)
-
-
-async def _contract(store: Store, market: StoredMarket) -> Contract:
-    """Return the stored filters and leverage brackets; without them, what a replay would take."""
-    instrument = (await store.read(load_instruments)).get(market.symbol)
-    brackets = (await store.read(load_brackets)).get(market.symbol)
-    if instrument is None or brackets is None:
-        return rules_for(market.symbol, market.candles)
-    return contract_of(instrument, brackets)
+    return Piece(executor=executor, header=header, market=market, slot=slot)
 
 
 async def _decided(app: App, pieces: Sequence[Piece], shown: Progress) -> list[Decisions]:
@@ -192,20 +184,27 @@ def assumptions_of(config: Config) -> Assumptions:
     )
 
 
-def _description(
-    app: App, pieces: Sequence[Piece], decisions: Sequence[Decisions], seconds: float
-) -> RunDescription:
-    markets = [
+def _markets(pieces: Sequence[Piece]) -> list[DescribedMarket]:
+    return [
         describe_market(
             piece.market.candles,
             symbol=piece.market.symbol,
             interval=piece.market.interval,
             source=piece.market.source,
-            instrument=piece.contract.instrument,
+            instrument=piece.market.contract.instrument,
         )
         for piece in pieces
     ]
-    notes = [piece.contract.note for piece in pieces]
+
+
+def _description(
+    app: App,
+    pieces: Sequence[Piece],
+    markets: Sequence[DescribedMarket],
+    decisions: Sequence[Decisions],
+    seconds: float,
+) -> RunDescription:
+    notes = [piece.market.contract.note for piece in pieces]
     notes += [
         f"{piece.market.symbol}: candles are missing at {piece.market.gaps:,} places; nothing "
         "happens there, and what comes next counts as the next candle"
@@ -247,7 +246,8 @@ def _described(app: App, piece: Piece, made: Decisions) -> DescribedScript:
 def _give(app: App, report: Report, pieces: Sequence[Piece]) -> None:
     if not says_json_only(app):
         app.console.say(report_text(report))
-    give_json(app, report_content(report))
+    if app.config.json is not None:
+        give_json(app, report_content(report))
     if app.config.html is not None:
         _write_page(app.config.html, report, pieces)
         if not says_json_only(app):

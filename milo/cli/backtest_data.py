@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from milo.backtest.contract import Contract, contract_of, rules_for
 from milo.candles import Candles
-from milo.cli.context import App, Store
 from milo.cli.import_klines import HISTORY
 from milo.cli.venue import venue_folder
 from milo.clock import iso_minute
@@ -16,8 +19,15 @@ from milo.config import Config
 from milo.errors import ConfigError
 from milo.intervals import INTERVAL_MS
 from milo.model import FundingRate
+from milo.store.columns import load_columns
+from milo.store.connections import bring_up_to_date, close_reader, open_reader
+from milo.store.faults import store_error
 from milo.store.funding import load_funding
-from milo.store.klines import list_series, load_candles
+from milo.store.instruments import load_brackets, load_instruments
+from milo.store.klines import list_series
+from milo.store.migrations import MARKET
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +43,7 @@ class StoredMarket:
     """Where they are stored."""
     gaps: int
     """How many times candles are missing between two that are there."""
+    contract: Contract
     finer: Candles | None = None
     funding: tuple[FundingRate, ...] = field(default=(), repr=False)
 
@@ -47,19 +58,35 @@ def database_of(config: Config) -> tuple[Path, str]:
     return venue_folder(config), "market.db"
 
 
-async def load_market(app: App, store: Store, symbol: str, interval: str) -> StoredMarket:
-    """Return the stored candles of one symbol; ConfigError where there are none to decide on."""
-    config = app.config
-    source = _source(config)
-    candles = await store.read(lambda conn: load_candles(conn, symbol, interval))
+def load_markets(config: Config, wanted: Sequence[tuple[str, str]]) -> list[StoredMarket]:
+    """Return the stored candles of each (symbol, interval).
+
+    Raises ConfigError where there are none to decide on, StoreError where they cannot be read.
+    """
+    folder, name = database_of(config)
+    path = folder / name
+    try:
+        bring_up_to_date(path, MARKET)
+        conn = open_reader(path, MARKET)
+        try:
+            return [_load_market(config, path, conn, *series) for series in wanted]
+        finally:
+            close_reader(conn)
+    except sqlite3.Error as error:
+        raise store_error(error, path) from error
+
+
+def _load_market(
+    config: Config, path: Path, conn: sqlite3.Connection, symbol: str, interval: str
+) -> StoredMarket:
+    source = str(path)
+    candles = _candles(path, conn, symbol, interval)
     if not len(candles):
-        known = await store.read(list_series)
-        raise ConfigError(_nothing_stored(symbol, interval, known, source))
+        raise ConfigError(_nothing_stored(symbol, interval, list_series(conn), source))
     first, end = _decided(config, candles, f"{symbol} {interval}")
     finer = None
     if config.intrabar in INTERVAL_MS:
-        finer = await _finer(config, store, symbol, interval, source)
-    rates = await store.read(lambda conn: load_funding(conn, symbol))
+        finer = _finer(config, path, conn, symbol, interval)
     steps = np.diff(candles.open_ms)
     return StoredMarket(
         symbol=symbol,
@@ -70,13 +97,25 @@ async def load_market(app: App, store: Store, symbol: str, interval: str) -> Sto
         source=source,
         gaps=int(np.count_nonzero(steps > 1.2 * INTERVAL_MS[interval])),
         finer=finer,
-        funding=tuple(rates),
+        funding=tuple(load_funding(conn, symbol)),
+        contract=_contract(conn, symbol, candles),
     )
 
 
-def _source(config: Config) -> str:
-    folder, name = database_of(config)
-    return str(folder / name)
+def _candles(path: Path, conn: sqlite3.Connection, symbol: str, interval: str) -> Candles:
+    with load_columns(path, conn, symbol, interval) as stored:
+        if stored.problem:
+            _log.warning("columns_not_mapped reason=%r", stored.problem)
+        return stored.candles
+
+
+def _contract(conn: sqlite3.Connection, symbol: str, candles: Candles) -> Contract:
+    """Return the stored filters and leverage brackets; without them, what a replay would take."""
+    instrument = load_instruments(conn).get(symbol)
+    brackets = load_brackets(conn).get(symbol)
+    if instrument is None or brackets is None:
+        return rules_for(symbol, candles)
+    return contract_of(instrument, brackets)
 
 
 def _decided(config: Config, candles: Candles, title: str) -> tuple[int, int]:
@@ -96,13 +135,15 @@ def _decided(config: Config, candles: Candles, title: str) -> tuple[int, int]:
     return first, end
 
 
-async def _finer(config: Config, store: Store, symbol: str, interval: str, source: str) -> Candles:
+def _finer(
+    config: Config, path: Path, conn: sqlite3.Connection, symbol: str, interval: str
+) -> Candles:
     wanted = config.intrabar
     if INTERVAL_MS[wanted] >= INTERVAL_MS[interval]:
         raise ConfigError(f"--intrabar {wanted} is not finer than the script's {interval}")
-    finer = await store.read(lambda conn: load_candles(conn, symbol, wanted))
+    finer = _candles(path, conn, symbol, wanted)
     if not len(finer):
-        raise ConfigError(f"--intrabar {wanted}: no {wanted} candles of {symbol} in {source}")
+        raise ConfigError(f"--intrabar {wanted}: no {wanted} candles of {symbol} in {path}")
     return finer
 
 

@@ -216,12 +216,7 @@ class MakeClient(Protocol):
 
 class MakeStore(Protocol):
     def __call__(
-        self,
-        folder: Path,
-        *,
-        market_name: str = "market.db",
-        with_journal: bool = True,
-        read_only: bool = False,
+        self, folder: Path, *, market_name: str = "market.db", with_journal: bool = True
     ) -> AbstractAsyncContextManager[Store]: ...
 
 
