@@ -14,6 +14,7 @@ from pathlib import Path
 from milo import __version__
 from milo.config import SETTINGS, flag_of
 from milo.errors import ConfigError
+from milo.shown import shown_path
 
 _DESCRIPTION = """\
 Milo runs trading strategies written as small scripts, on USD-M perpetual futures.
@@ -182,6 +183,15 @@ def _backtest(
     if balance is not None:
         flags["balance_start"] = str(balance)
     return _command(names)[0], _values(scripts)
+
+
+def script_paths(values: Sequence[str]) -> tuple[Path, ...]:
+    """Return the scripts' paths; ConfigError names one that is not there."""
+    paths = tuple(Path(value) for value in values)
+    for path in paths:
+        if not path.is_file():
+            raise ConfigError(f"script {shown_path(path)}: no such file")
+    return paths
 
 
 def inputs_of(texts: Sequence[str]) -> dict[str, float]:

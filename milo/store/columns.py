@@ -36,7 +36,6 @@ import mmap
 import os
 import sqlite3
 import stat
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -252,7 +251,9 @@ def _build(path: Path, parts: Iterable[bytes | memoryview], series: bytes) -> _M
     folder = path.parent
     make_private_folder(folder)
     _remove_leftovers(folder)
-    handle, name = tempfile.mkstemp(dir=folder, prefix=".", suffix=f".{path.name}")
+    # Not by tempfile, whose import alone takes as long as a load.
+    name = folder / f".{os.urandom(8).hex()}.{path.name}"
+    handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(handle, "wb") as file:
             for part in parts:
@@ -260,7 +261,7 @@ def _build(path: Path, parts: Iterable[bytes | memoryview], series: bytes) -> _M
             file.flush()
             os.fsync(file.fileno())
         # Before the rename: afterwards another process's file may be there.
-        built = _mapped(Path(name), series)
+        built = _mapped(name, series)
         if built is None:
             raise OSError("what was written cannot be read back")
         try:

@@ -11,13 +11,17 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from milo.candles import PRICE_COLUMNS, Candles
 from milo.errors import StoreError
 from milo.intervals import INTERVAL_MS, back_from, next_open_ms, open_of
-from milo.klinefile import KlineRow
+
+if TYPE_CHECKING:
+    from milo.klinefile import KlineRow
+
 
 # Many rows in one statement store two to three times as many a second as one at a time. SQLite
 # before 3.32 binds at most 999 values.
