@@ -7,16 +7,19 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from milo import gates
-from milo.backtest.lane import Lane
+from milo.backtest.lane import EntrySize, Lane
 from milo.backtest.ledger import Assumptions, FillAt
 from milo.backtest.purse import Purse, decimal_of
-from milo.exchange.fixed import nearest
+from milo.exchange.feed import E8
+from milo.exchange.instruments import to_e8
 from milo.gates.verdict import GateInput, SizedInput
 from milo.intervals import DAY_MS
 from milo.model import CommissionRate, EntryIntent
-from milo.money import ZERO
-from milo.orders.protection import Unprotectable
-from milo.orders.sizing import EntryRefused, Sized, SizingInput, size_entry
+from milo.money import ZERO, from_float
+from milo.orders.lots import market_step
+from milo.orders.protection import Unprotectable, plan_protection
+from milo.orders.quick_sizing import QuickSizer
+from milo.orders.sizing import EntryRefused, SizingInput, size_entry
 
 _HUNDRED = Decimal(100)
 
@@ -44,11 +47,12 @@ class Desk:
         # An order for the next open goes out after the close: at midnight, on the day that begins.
         self._delay_ms = 1 if assumptions.fill_at is FillAt.NEXT_OPEN else 0
         self._lasting: dict[tuple[int, str], str | None] = {}
+        self._quick: dict[tuple[int, int], tuple[EntryIntent, QuickSizer]] = {}
         self.halted_days: set[int] = set()
 
     def judge(
         self, lane: Lane, intent: EntryIntent, action: str, index: int, *, is_relaunch: bool = False
-    ) -> Sized | Refused:
+    ) -> EntrySize | Refused:
         """Return the sized entry that a signal on candle `index` asks for, or why not.
 
         `is_relaunch`: of a reversal, once the opposite position is gone.
@@ -59,19 +63,17 @@ class Desk:
         if refused is not None:
             return refused
         try:
-            sized = self._sized(lane, intent, index, equity)
+            return self._sized(lane, intent, index, equity)
         except (EntryRefused, Unprotectable) as error:
             return Refused(str(error) if is_relaunch else f"{action} not sent: {error}")
-        return sized
 
     def equity(self, time_ms: int) -> Decimal:
         """Return wallet and unrealised profit at the last prices, USDT."""
         equity = decimal_of(self._purse.wallet)
         for lane in self._lanes:
-            position = lane.position
-            if position.qty:
-                entry = decimal_of(nearest(position.entry_e16, 10**8))
-                equity += decimal_of(position.qty) * (lane.price_at(time_ms) - entry)
+            if lane.trade is not None:
+                profit = lane.price_at(time_ms) - decimal_of(lane.trade.entry_price)
+                equity += decimal_of(lane.position.qty) * profit
         return equity
 
     def _ask_gates(
@@ -82,7 +84,7 @@ class Desk:
             return Refused(lasting, is_lasting=True)
         now_ms = time_ms + self._delay_ms
         day_wallet = decimal_of(self._purse.day_wallet(now_ms))
-        lost_today = max(ZERO, 1 - equity / day_wallet) if day_wallet else ZERO
+        lost_today = 1 - equity / day_wallet if day_wallet and equity < day_wallet else ZERO
         others = sum(
             other.trade is not None
             or (other.pending is not None and other.pending.entry is not None)
@@ -125,14 +127,19 @@ class Desk:
             allowed_symbols=self._allowed,
         )
 
-    def _sized(self, lane: Lane, intent: EntryIntent, index: int, equity: Decimal) -> Sized:
+    def _sized(self, lane: Lane, intent: EntryIntent, index: int, equity: Decimal) -> EntrySize:
         # The margin of the opposite position, where one is open, is free once it is closed.
         available = decimal_of(self._purse.available + lane.position.wallet)
+        close = lane.close.item(index)
+        atr = lane.atr_of(intent, index)
+        quick = self._quick_size(lane, intent, close, equity, available, atr)
+        if quick is not None:
+            return quick
         sized = size_entry(
             intent,
             SizingInput(
-                price=lane.price_at(lane.close_ms.item(index)),
-                atr=lane.atr_of(intent, index),
+                price=from_float(close),
+                atr=None if atr is None else from_float(atr),
                 equity=equity,
                 available=available,
                 instrument=lane.contract.instrument,
@@ -145,4 +152,79 @@ class Desk:
         )
         if skip is not None:
             raise EntryRefused(skip.reason)
-        return sized
+        return EntrySize(
+            qty=to_e8(sized.qty),
+            leverage=sized.leverage,
+            loss_at_stop=sized.loss_at_stop,
+            stop_price=sized.protection.stop_price,
+            target_price=sized.protection.target_price,
+            notes=sized.notes,
+        )
+
+    def _quick_size(
+        self,
+        lane: Lane,
+        intent: EntryIntent,
+        close: float,
+        equity: Decimal,
+        available: Decimal,
+        atr: float | None,
+    ) -> EntrySize | None:
+        """Return what the exact sizing would, where floats are certain of it and of the gate."""
+        quick = self._quick_sizer(lane, intent)
+        found = quick.size(close, float(equity), float(available), atr)
+        if found is None:
+            return None
+        instrument = lane.contract.instrument
+        price = from_float(close)
+        qty = found.steps * market_step(instrument)
+        stop = found.levels.stop_ticks * instrument.tick
+        target = found.levels.target_ticks
+        loss = qty * (abs(price - stop) + self._fees.taker * (price + stop))
+        if self._max_risk and loss > self._max_risk * equity:
+            return None
+        return EntrySize(
+            qty=to_e8(qty),
+            leverage=quick.leverage,
+            loss_at_stop=loss,
+            stop_price=stop,
+            target_price=None if target is None else target * instrument.tick,
+            notes=(),
+        )
+
+    def protect(
+        self, lane: Lane, intent: EntryIntent, size: EntrySize, entry_price: int, index: int
+    ) -> tuple[Decimal, Decimal | None]:
+        """Return stop and target of a position that filled at `entry_price` (e8).
+
+        Raises Unprotectable where they cannot stand.
+        """
+        atr = lane.atr_of(intent, index)
+        contract = lane.contract
+        tick = contract.instrument.tick
+        found = self._quick_sizer(lane, intent).plan(
+            entry_price / E8, size.qty / E8, size.leverage, atr
+        )
+        if found is not None:
+            target = found.target_ticks
+            return found.stop_ticks * tick, None if target is None else target * tick
+        plan = plan_protection(
+            intent,
+            entry_price=decimal_of(entry_price),
+            qty=decimal_of(size.qty),
+            leverage=size.leverage,
+            atr=None if atr is None else from_float(atr),
+            instrument=contract.instrument,
+            brackets=contract.brackets,
+        )
+        return plan.stop_price, plan.target_price
+
+    def _quick_sizer(self, lane: Lane, intent: EntryIntent) -> QuickSizer:
+        # An intent lives as long as the decisions: its identity is enough.
+        key = (id(lane), id(intent))
+        known = self._quick.get(key)
+        if known is None or known[0] is not intent:
+            contract = lane.contract
+            sizer = QuickSizer(intent, contract.instrument, contract.brackets, self._fees)
+            known = self._quick[key] = (intent, sizer)
+        return known[1]

@@ -16,7 +16,16 @@ from milo.backtest.decisions import Decisions
 from milo.backtest.desk import Desk, Refused
 from milo.backtest.equity import buy_and_hold, equity_curve
 from milo.backtest.journal import RunJournal
-from milo.backtest.lane import AT_OPEN, DECISION, SETTLEMENT, WITHIN, Event, Lane, Pending
+from milo.backtest.lane import (
+    AT_OPEN,
+    DECISION,
+    SETTLEMENT,
+    WITHIN,
+    EntrySize,
+    Event,
+    Lane,
+    Pending,
+)
 from milo.backtest.ledger import Assumptions, FillAt, Ledger
 from milo.backtest.purse import Exit, OpenTrade, Purse, decimal_of
 from milo.backtest.runs import ActionRuns, is_relevant
@@ -27,8 +36,8 @@ from milo.exchange.feed import E8
 from milo.exchange.fixed import show
 from milo.exchange.instruments import to_e8
 from milo.model import EntryIntent, ExitIntent, ExitReason, Intent
-from milo.orders.protection import Unprotectable, plan_protection
-from milo.orders.sizing import ExitRefused, Sized, size_exit
+from milo.orders.protection import Unprotectable
+from milo.orders.sizing import ExitRefused, size_exit
 from milo.script.actions import DO_NOTHING, parse_action
 from milo.script.request import AccountView, PositionView
 
@@ -279,8 +288,8 @@ class Execution:
             self._close(lane, pending.closing, event, price, reason)
         if pending.entry is None:
             return
-        sized = pending.sized
-        if sized is None:
+        size = pending.size
+        if size is None:
             # Of a reversal: with what the account has now.
             judged = self._desk.judge(
                 lane, pending.entry, pending.action, pending.index - 1, is_relaunch=True
@@ -289,8 +298,8 @@ class Execution:
                 reason_text = f"{pending.action} not sent after the close: {judged.reason}"
                 self._refuse(lane, pending, reason_text)
                 return
-            sized = judged
-        self._open(lane, pending, sized, event, price)
+            size = judged
+        self._open(lane, pending, size, event, price)
 
     def _close(self, lane: Lane, qty: int, event: Event, price: float, reason: ExitReason) -> None:
         """Close at market, with the market at `price`."""
@@ -305,62 +314,50 @@ class Execution:
         self._purse.close(position, trade, min(qty, abs(position.qty)), exit_)
         lane.note_reduced(event.time_ms, event.candle + self._is_at_close)
 
-    def _open(self, lane: Lane, pending: Pending, sized: Sized, event: Event, price: float) -> None:
+    def _open(
+        self, lane: Lane, pending: Pending, size: EntrySize, event: Event, price: float
+    ) -> None:
         """Open a position at market, and protect it from the fill."""
         intent = pending.entry
         assert intent is not None
-        qty = to_e8(sized.qty)
-        refusal = self._exchange_refusal(lane, qty, round(price * E8), sized.leverage)
+        refusal = self._exchange_refusal(lane, size.qty, round(price * E8), size.leverage)
         if refusal is not None:
             self._refuse(lane, pending, f"entry refused by the exchange: {refusal}")
             return
-        for text in sized.notes:
+        for text in size.notes:
             self._journal.note(lane.slot.symbol, text)
         sign = intent.direction.sign
         fill_price = lane.fill_price(price, sign, self._slippage)
-        fee = self._purse.open(lane.position, sign * qty, fill_price, sized.leverage, event.time_ms)
+        fee = self._purse.open(
+            lane.position, sign * size.qty, fill_price, size.leverage, event.time_ms
+        )
         trade = OpenTrade(
             script=lane.slot.script,
             intent=intent,
-            leverage=sized.leverage,
+            leverage=size.leverage,
             entry_index=event.candle,
             entry_ms=event.time_ms,
             entry_price=fill_price,
-            entry_qty=qty,
-            risk=sized.loss_at_stop,
-            stop_price=sized.protection.stop_price,
-            target_price=sized.protection.target_price,
+            entry_qty=size.qty,
+            risk=size.loss_at_stop,
+            stop_price=size.stop_price,
+            target_price=size.target_price,
             liquidation=liquidation_price(lane.position, lane.rules),
             fees=fee,
         )
-        error = self._protect(lane, trade, sized, pending.index - 1)
-        lane.begin(trade, is_at_close=self._is_at_close)
-        if error is not None:
-            self._journal.note(lane.slot.symbol, f"position closed at once: {error}")
-        elif sign * (price - float(trade.stop_price)) > 0:
-            return
-        # Nothing can protect it, or the market is beyond its stop already.
-        self._close(lane, qty, event, price, ExitReason.STOP)
-
-    def _protect(
-        self, lane: Lane, trade: OpenTrade, sized: Sized, index: int
-    ) -> Unprotectable | None:
-        """Plan stop and target from the fill; return why nothing can stand where it should."""
         try:
-            plan = plan_protection(
-                trade.intent,
-                entry_price=decimal_of(trade.entry_price),
-                qty=sized.qty,
-                leverage=sized.leverage,
-                atr=lane.atr_of(trade.intent, index),
-                instrument=lane.contract.instrument,
-                brackets=lane.contract.brackets,
+            trade.stop_price, trade.target_price = self._desk.protect(
+                lane, intent, size, fill_price, pending.index - 1
             )
         except Unprotectable as error:
-            return error
-        trade.stop_price = plan.stop_price
-        trade.target_price = plan.target_price
-        return None
+            self._journal.note(lane.slot.symbol, f"position closed at once: {error}")
+            is_protected = False
+        else:
+            is_protected = sign * (price - float(trade.stop_price)) > 0
+        lane.begin(trade, is_at_close=self._is_at_close)
+        if not is_protected:
+            # Nothing can protect it, or the market is beyond its stop already.
+            self._close(lane, size.qty, event, price, ExitReason.STOP)
 
     def _exchange_refusal(self, lane: Lane, qty: int, price: int, leverage: int) -> str | None:
         """Return what the exchange says to an order that the market has run away from."""
@@ -401,7 +398,7 @@ class Execution:
                         run=number,
                         closing=closing,
                         entry=intent,
-                        sized=None if closing else judged,
+                        size=None if closing else judged,
                     ),
                 )
             case ExitIntent():

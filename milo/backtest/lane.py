@@ -28,7 +28,6 @@ from milo.exchange.account import (
 from milo.exchange.feed import E8
 from milo.model import Direction, DistanceKind, EntryIntent
 from milo.money import from_float
-from milo.orders.sizing import Sized
 from milo.ta import atr
 
 SETTLEMENT, AT_OPEN, WITHIN, DECISION = range(4)
@@ -45,6 +44,18 @@ class Event(NamedTuple):
     candle: int
 
 
+class EntrySize(NamedTuple):
+    """A sized entry, and its protection at the price for sizing."""
+
+    qty: int
+    """e8."""
+    leverage: int
+    loss_at_stop: Decimal
+    stop_price: Decimal
+    target_price: Decimal | None
+    notes: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pending:
     """A market order that waits for the next open."""
@@ -56,7 +67,7 @@ class Pending:
     closing: int = 0
     """How much of the position it closes, e8."""
     entry: EntryIntent | None = None
-    sized: Sized | None = None
+    size: EntrySize | None = None
     """None with an `entry`: the entry of a reversal, sized once the position is gone."""
 
 
@@ -283,7 +294,7 @@ class Lane:
         is_closed = self.close_ms.item(index) <= time_ms
         return from_float((self.close if is_closed else self.open).item(index))
 
-    def atr_of(self, intent: EntryIntent, index: int) -> Decimal | None:
+    def atr_of(self, intent: EntryIntent, index: int) -> float | None:
         """Return ATR(14) of a closed candle where the intent asks for it and it is known."""
         distances = (intent.stop, intent.target)
         if not any(d is not None and d.kind is DistanceKind.ATR for d in distances):
@@ -291,7 +302,7 @@ class Lane:
         if self._atr is None:
             self._atr = atr(self.high, self.low, self.close, ATR_PERIOD)
         value = self._atr.item(index)
-        return from_float(value) if value == value else None
+        return value if value == value else None
 
     def fill_price(self, price: float, sign: int, slippage: int) -> int:
         """Return at which price a market order fills, e8: `sign` +1 buys, -1 sells.
