@@ -14,7 +14,7 @@ from milo.exchange.feed import E8
 from milo.exchange.instruments import to_e8
 from milo.gates.verdict import GateInput, SizedInput
 from milo.intervals import DAY_MS
-from milo.model import CommissionRate, EntryIntent
+from milo.model import CommissionRate, Direction, EntryIntent
 from milo.money import ZERO, from_float
 from milo.orders.lots import market_step
 from milo.orders.protection import Unprotectable, plan_protection
@@ -22,6 +22,7 @@ from milo.orders.quick_sizing import QuickSizer
 from milo.orders.sizing import EntryRefused, SizingInput, size_entry
 
 _HUNDRED = Decimal(100)
+_MOST_KEPT = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Desk:
         # An order for the next open goes out after the close: at midnight, on the day that begins.
         self._delay_ms = 1 if assumptions.fill_at is FillAt.NEXT_OPEN else 0
         self._lasting: dict[tuple[int, str], str | None] = {}
-        self._quick: dict[tuple[int, int], tuple[EntryIntent, QuickSizer]] = {}
+        self._quick: dict[tuple[int, Direction], tuple[EntryIntent, QuickSizer]] = {}
         self.halted_days: set[int] = set()
 
     def judge(
@@ -104,6 +105,8 @@ class Desk:
         """Return what the gates say whatever the account: asked once for each action."""
         key = (id(lane), action)
         if key not in self._lasting:
+            if len(self._lasting) >= _MOST_KEPT:
+                self._lasting.clear()
             skip = gates.ask(self._gate_input(lane, intent, action, ZERO, 0))
             self._lasting[key] = None if skip is None else skip.reason
         return self._lasting[key]
@@ -131,10 +134,11 @@ class Desk:
         # The margin of the opposite position, where one is open, is free once it is closed.
         available = decimal_of(self._purse.available + lane.position.wallet)
         close = lane.close.item(index)
-        atr = lane.atr_of(intent, index)
-        quick = self._quick_size(lane, intent, close, equity, available, atr)
-        if quick is not None:
-            return quick
+        quick = self._quick_sizer(lane, intent)
+        atr = lane.atr_at(index) if quick.needs_atr else None
+        found = self._quick_size(lane, quick, close, equity, available, atr)
+        if found is not None:
+            return found
         sized = size_entry(
             intent,
             SizingInput(
@@ -164,14 +168,13 @@ class Desk:
     def _quick_size(
         self,
         lane: Lane,
-        intent: EntryIntent,
+        quick: QuickSizer,
         close: float,
         equity: Decimal,
         available: Decimal,
         atr: float | None,
     ) -> EntrySize | None:
         """Return what the exact sizing would, where floats are certain of it and of the gate."""
-        quick = self._quick_sizer(lane, intent)
         found = quick.size(close, float(equity), float(available), atr)
         if found is None:
             return None
@@ -199,12 +202,11 @@ class Desk:
 
         Raises Unprotectable where they cannot stand.
         """
-        atr = lane.atr_of(intent, index)
+        quick = self._quick_sizer(lane, intent)
+        atr = lane.atr_at(index) if quick.needs_atr else None
         contract = lane.contract
         tick = contract.instrument.tick
-        found = self._quick_sizer(lane, intent).plan(
-            entry_price / E8, size.qty / E8, size.leverage, atr
-        )
+        found = quick.plan(entry_price / E8, size.qty / E8, size.leverage, atr)
         if found is not None:
             target = found.target_ticks
             return found.stop_ticks * tick, None if target is None else target * tick
@@ -220,11 +222,10 @@ class Desk:
         return plan.stop_price, plan.target_price
 
     def _quick_sizer(self, lane: Lane, intent: EntryIntent) -> QuickSizer:
-        # An intent lives as long as the decisions: its identity is enough.
-        key = (id(lane), id(intent))
-        known = self._quick.get(key)
-        if known is None or known[0] is not intent:
+        """Return the sizer of an intent; those of the lane's last long and short are kept."""
+        kept = self._quick.get((id(lane), intent.direction))
+        if kept is None or kept[0] is not intent:
             contract = lane.contract
             sizer = QuickSizer(intent, contract.instrument, contract.brackets, self._fees)
-            known = self._quick[key] = (intent, sizer)
-        return known[1]
+            kept = self._quick[id(lane), intent.direction] = (intent, sizer)
+        return kept[1]

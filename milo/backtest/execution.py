@@ -47,6 +47,8 @@ _REASONS = {
     Met.LIQUIDATION: ExitReason.LIQUIDATION,
 }
 
+_MOST_INTENTS = 1_000
+
 
 def run(slots: Sequence[Slot], decisions: Sequence[Decisions], assumptions: Assumptions) -> Ledger:
     """Return what the decisions would have earned; one Decisions for each slot, in their order.
@@ -87,6 +89,7 @@ class Execution:
         ]
         self._desk = Desk(assumptions, self._purse, self._lanes)
         self._journal = RunJournal()
+        self._intents: dict[str, Intent | None] = {}
         self._taken: list[tuple[str, int, int]] = [("", -1, -1)] * len(slots)
         """Of each lane: the last action, its candle, and the number of its run of equal ones."""
 
@@ -137,10 +140,17 @@ class Execution:
         lane.decided = index + 1
         if action == DO_NOTHING:
             return
-        intent = parse_action(action)
+        intent = self._intent_of(action)
         self._advance_to(lane.close_ms.item(index))
         if is_relevant(intent, lane.held):
             self._decide(lane, index, action, intent, number)
+
+    def _intent_of(self, action: str) -> Intent | None:
+        if action not in self._intents:
+            if len(self._intents) >= _MOST_INTENTS:
+                self._intents.clear()
+            self._intents[action] = parse_action(action)
+        return self._intents[action]
 
     def finish(self) -> Ledger:
         """Let the candles that are left pass and return the ledger; to be called once."""

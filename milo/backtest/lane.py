@@ -26,7 +26,7 @@ from milo.exchange.account import (
     notional_of,
 )
 from milo.exchange.feed import E8
-from milo.model import Direction, DistanceKind, EntryIntent
+from milo.model import Direction, EntryIntent
 from milo.money import from_float
 from milo.ta import atr
 
@@ -294,11 +294,8 @@ class Lane:
         is_closed = self.close_ms.item(index) <= time_ms
         return from_float((self.close if is_closed else self.open).item(index))
 
-    def atr_of(self, intent: EntryIntent, index: int) -> float | None:
-        """Return ATR(14) of a closed candle where the intent asks for it and it is known."""
-        distances = (intent.stop, intent.target)
-        if not any(d is not None and d.kind is DistanceKind.ATR for d in distances):
-            return None
+    def atr_at(self, index: int) -> float | None:
+        """Return ATR(14) of a closed candle; None before there are enough."""
         if self._atr is None:
             self._atr = atr(self.high, self.low, self.close, ATR_PERIOD)
         value = self._atr.item(index)

@@ -65,6 +65,8 @@ class QuickSizer:
         self._intent = intent
         self._sign = intent.direction.sign
         self.leverage = int(intent.leverage)
+        distances = (intent.stop, intent.target)
+        self.needs_atr = any(d is not None and d.kind is DistanceKind.ATR for d in distances)
         step = market_step(instrument)
         leverages = [bracket.max_leverage for bracket in brackets]
         self._is_usable = (
