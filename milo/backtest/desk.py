@@ -92,8 +92,8 @@ class Desk:
             for other in self._lanes
             if other is not lane
         )
-        if not lost_today and not others:
-            return None
+        if not others and 2 * lost_today <= self._max_daily_loss:
+            return None  # as far from the account's limits as when they were asked
         skip = gates.ask(self._gate_input(lane, intent, action, lost_today, others))
         if skip is None:
             return None

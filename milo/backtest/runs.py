@@ -34,14 +34,16 @@ class ActionRuns:
         starts = decisions.at[is_new]
         codes = plain[is_new]
         ends = np.append(starts[1:], decisions.first + decisions.count)
-        kinds = np.array([action.lstrip()[:1].lower() for action in self.actions])[codes]
+        first_letters = [action.lstrip()[:1].lower() for action in self.actions]
+        kinds = np.array(["lsc".find(letter) for letter in first_letters], np.int8)[codes]
         self._codes: list[int] = codes.tolist()
         self._ends: list[int] = ends.tolist()
         self._intents: dict[int, Intent | None] = {}
-        self._flat = _relevant(starts, ends, np.isin(kinds, ("l", "s")))
+        is_long, is_short, is_exit = (kinds == kind for kind in range(3))
+        self._flat = _relevant(starts, ends, is_long | is_short)
         self._held = {
-            Direction.LONG: _relevant(starts, ends, np.isin(kinds, ("s", "c"))),
-            Direction.SHORT: _relevant(starts, ends, np.isin(kinds, ("l", "c"))),
+            Direction.LONG: _relevant(starts, ends, is_short | is_exit),
+            Direction.SHORT: _relevant(starts, ends, is_long | is_exit),
         }
 
     def next(self, index: int, held: Direction | None) -> tuple[int, int] | None:

@@ -17,7 +17,7 @@ from milo.exchange.feed import E8
 from milo.intervals import INTERVAL_MS
 
 _FEW = 4
-_FIRST_WINDOW = 64
+_FIRST_WINDOW = 256
 _WINDOW_GROWTH = 4
 _LARGEST_WINDOW = 65_536
 
