@@ -16,7 +16,6 @@ from milo.gates.verdict import GateInput, SizedInput
 from milo.intervals import DAY_MS
 from milo.model import CommissionRate, Direction, EntryIntent
 from milo.money import ZERO, from_float
-from milo.orders.lots import market_step
 from milo.orders.protection import Unprotectable, plan_protection
 from milo.orders.quick_sizing import QuickSizer
 from milo.orders.sizing import EntryRefused, SizingInput, size_entry
@@ -180,7 +179,7 @@ class Desk:
             return None
         instrument = lane.contract.instrument
         price = from_float(close)
-        qty = found.steps * market_step(instrument)
+        qty = found.steps * quick.step
         stop = found.levels.stop_ticks * instrument.tick
         target = found.levels.target_ticks
         loss = qty * (abs(price - stop) + self._fees.taker * (price + stop))

@@ -223,7 +223,7 @@ class Execution:
         pending = lane.pending
         if pending is not None:
             # Nothing is decided before the order that waits has been filled.
-            _put(queue, number, lane.next_event(pending.index))
+            _put(queue, number, lane.next_event(pending.candle))
             return
         found = runs.next(lane.decided, lane.held)
         if found is None:
@@ -302,7 +302,7 @@ class Execution:
         if size is None:
             # Of a reversal: with what the account has now.
             judged = self._desk.judge(
-                lane, pending.entry, pending.action, pending.index - 1, is_relaunch=True
+                lane, pending.entry, pending.action, pending.candle - 1, is_relaunch=True
             )
             if isinstance(judged, Refused):
                 reason_text = f"{pending.action} not sent after the close: {judged.reason}"
@@ -357,7 +357,7 @@ class Execution:
         )
         try:
             trade.stop_price, trade.target_price = self._desk.protect(
-                lane, intent, size, fill_price, pending.index - 1
+                lane, intent, size, fill_price, pending.candle - 1
             )
         except Unprotectable as error:
             self._journal.note(lane.slot.symbol, f"position closed at once: {error}")
@@ -403,7 +403,7 @@ class Execution:
                 self._send(
                     lane,
                     Pending(
-                        index=index + 1,
+                        candle=index + 1,
                         action=action,
                         run=number,
                         closing=closing,
@@ -428,18 +428,18 @@ class Execution:
         except ExitRefused as error:
             self._journal.refuse(lane, index, action, number, f"{action}: {error}")
             return False
-        self._send(lane, Pending(index=index + 1, action=action, run=number, closing=to_e8(qty)))
+        self._send(lane, Pending(candle=index + 1, action=action, run=number, closing=to_e8(qty)))
         return False
 
     def _send(self, lane: Lane, order: Pending) -> None:
         if not self._is_at_close:
             lane.pending = order
             return
-        index = order.index - 1
+        index = order.candle - 1
         self._fill(lane, order, Event(lane.close_ms.item(index), DECISION, index))
 
     def _refuse(self, lane: Lane, pending: Pending, reason: str) -> None:
-        self._journal.refuse(lane, pending.index - 1, pending.action, pending.run, reason)
+        self._journal.refuse(lane, pending.candle - 1, pending.action, pending.run, reason)
 
     def _ledger(self) -> Ledger:
         purse, journal = self._purse, self._journal

@@ -76,6 +76,7 @@ class QuickSizer:
             and 1 <= self.leverage <= max_leverage(brackets)
             and leverages == sorted(leverages, reverse=True)
         )
+        self.step = step
         self._tick, self._step = float(instrument.tick), float(step)
         self._share = float(intent.amount) / 100
         self._taker = float(fees.taker)
