@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+import numpy as np
+
 from milo import gates
 from milo.backtest.lane import EntrySize, Lane
 from milo.backtest.ledger import Assumptions, FillAt
@@ -22,14 +24,16 @@ from milo.orders.sizing import EntryRefused, SizingInput, size_entry
 
 _HUNDRED = Decimal(100)
 _MOST_KEPT = 1_000
+_FIRST_WINDOW = 16
+_LARGEST_WINDOW = 65_536
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Why an entry is not taken. `is_lasting`: nothing that happens in the run changes it."""
+    """Why an entry is not taken. Before candle `until` the same signal is surely refused too."""
 
     reason: str
-    is_lasting: bool = False
+    until: int = 0
 
 
 class Desk:
@@ -51,21 +55,35 @@ class Desk:
         self.halted_days: set[int] = set()
 
     def judge(
-        self, lane: Lane, intent: EntryIntent, action: str, index: int, *, is_relaunch: bool = False
+        self,
+        lane: Lane,
+        intent: EntryIntent,
+        action: str,
+        index: int,
+        *,
+        run_end: int = 0,
+        is_relaunch: bool = False,
+        needs_reason: bool = True,
     ) -> EntrySize | Refused:
         """Return the sized entry that a signal on candle `index` asks for, or why not.
 
-        `is_relaunch`: of a reversal, once the opposite position is gone.
+        `run_end`: until there the signal stays the same. `is_relaunch`: of a reversal, once the
+        opposite position is gone. `needs_reason`: False where nobody will read it.
         """
         time_ms = lane.close_ms.item(index)
         equity = self.equity(time_ms)
         refused = self._ask_gates(lane, intent, action, time_ms, equity)
         if refused is not None:
             return refused
+        if not needs_reason and self._is_surely_refused(lane, intent, index, equity):
+            return Refused("", self._refused_until(lane, intent, index, run_end))
         try:
             return self._sized(lane, intent, index, equity)
         except (EntryRefused, Unprotectable) as error:
-            return Refused(str(error) if is_relaunch else f"{action} not sent: {error}")
+            if is_relaunch:
+                return Refused(str(error))
+            until = self._refused_until(lane, intent, index, run_end)
+            return Refused(f"{action} not sent: {error}", until)
 
     def equity(self, time_ms: int) -> Decimal:
         """Return wallet and unrealised profit at the last prices, USDT."""
@@ -81,7 +99,7 @@ class Desk:
     ) -> Refused | None:
         lasting = self._lasting_refusal(lane, intent, action)
         if lasting is not None:
-            return Refused(lasting, is_lasting=True)
+            return Refused(lasting, until=lane.end)
         now_ms = time_ms + self._delay_ms
         day_wallet = decimal_of(self._purse.day_wallet(now_ms))
         lost_today = 1 - equity / day_wallet if day_wallet and equity < day_wallet else ZERO
@@ -98,7 +116,38 @@ class Desk:
             return None
         if self._max_daily_loss and lost_today >= self._max_daily_loss:
             self.halted_days.add(now_ms // DAY_MS)
+            if self._is_still(lane):
+                morning_ms = (now_ms // DAY_MS + 1) * DAY_MS - self._delay_ms
+                return Refused(skip.reason, int(np.searchsorted(lane.close_ms, morning_ms)))
         return Refused(skip.reason)
+
+    def _is_still(self, lane: Lane) -> bool:
+        """Return whether nothing changes the account until this lane opens something."""
+        return len(self._lanes) == 1 and lane.trade is None
+
+    def _is_surely_refused(
+        self, lane: Lane, intent: EntryIntent, index: int, equity: Decimal
+    ) -> bool:
+        close = lane.close[index : index + 1]
+        available = (self._purse.available + lane.position.wallet) / E8
+        quick = self._quick_sizer(lane, intent)
+        return bool(quick.surely_refused(close, float(equity), available)[0])
+
+    def _refused_until(self, lane: Lane, intent: EntryIntent, index: int, run_end: int) -> int:
+        """Return the next candle of the run at which sizing might not refuse."""
+        start = index + 1
+        if not self._is_still(lane):
+            return start
+        quick, wallet = self._quick_sizer(lane, intent), self._purse.wallet / E8
+        window = _FIRST_WINDOW
+        while start < run_end:
+            stop = min(start + window, run_end)
+            refused = quick.surely_refused(lane.close[start:stop], wallet, wallet)
+            place = int(refused.argmin())
+            if not refused[place]:
+                return start + place
+            start, window = stop, min(4 * window, _LARGEST_WINDOW)
+        return start
 
     def _lasting_refusal(self, lane: Lane, intent: EntryIntent, action: str) -> str | None:
         """Return what the gates say whatever the account: asked once for each action."""

@@ -202,11 +202,12 @@ class Execution:
             if phase == DECISION:
                 of_lane, made = runs[number], due[number]
                 lane.decided = index + 1
-                is_lasting = self._decide(
-                    lane, index, of_lane.action(made), of_lane.intent(made), made
+                end = of_lane.end(made)
+                until = self._decide(
+                    lane, index, of_lane.action(made), of_lane.intent(made), made, end
                 )
-                if is_lasting:
-                    lane.decided = of_lane.end(made)
+                # Another run of the same action is another refusal, and has to be told.
+                lane.decided = max(index + 1, min(until, end))
             else:
                 self._happen(lane, Event(time_ms, phase, index))
             self._put_next(queue, number, runs[number], due)
@@ -387,18 +388,31 @@ class Execution:
     # --- decisions ----------------------------------------------------------------------------
 
     def _decide(
-        self, lane: Lane, index: int, action: str, intent: Intent | None, number: int
-    ) -> bool:
-        """Act on a relevant action at the close of a candle; return whether its run is settled.
+        self,
+        lane: Lane,
+        index: int,
+        action: str,
+        intent: Intent | None,
+        number: int,
+        run_end: int = 0,
+    ) -> int:
+        """Act on a relevant action at the close of a candle.
 
-        True: whatever comes, the rest of the run of equal actions changes nothing.
+        Return the candle before which the same action is surely refused; 0 where nobody knows.
         """
         match intent:
             case EntryIntent():
-                judged = self._desk.judge(lane, intent, action, index)
+                judged = self._desk.judge(
+                    lane,
+                    intent,
+                    action,
+                    index,
+                    run_end=run_end,
+                    needs_reason=not self._journal.is_full,
+                )
                 if isinstance(judged, Refused):
                     self._journal.refuse(lane, index, action, number, judged.reason)
-                    return judged.is_lasting
+                    return judged.until
                 closing = abs(lane.position.qty)
                 self._send(
                     lane,
@@ -412,24 +426,23 @@ class Execution:
                     ),
                 )
             case ExitIntent():
-                return self._decide_exit(lane, index, action, intent, number)
+                self._decide_exit(lane, index, action, intent, number)
             case None:
-                return True
+                pass
             case _:
                 assert_never(intent)
-        return False
+        return 0
 
     def _decide_exit(
         self, lane: Lane, index: int, action: str, intent: ExitIntent, number: int
-    ) -> bool:
+    ) -> None:
         held = decimal_of(abs(lane.position.qty))
         try:
             qty = size_exit(intent, held, lane.contract.instrument)
         except ExitRefused as error:
             self._journal.refuse(lane, index, action, number, f"{action}: {error}")
-            return False
+            return
         self._send(lane, Pending(candle=index + 1, action=action, run=number, closing=to_e8(qty)))
-        return False
 
     def _send(self, lane: Lane, order: Pending) -> None:
         if not self._is_at_close:

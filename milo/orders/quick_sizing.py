@@ -14,6 +14,9 @@ from decimal import Decimal
 from math import ceil, floor, inf
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from milo.model import (
     AmountKind,
     CommissionRate,
@@ -77,6 +80,7 @@ class QuickSizer:
             and leverages == sorted(leverages, reverse=True)
         )
         self.step = step
+        self._top_leverage = max_leverage(brackets)
         self._tick, self._step = float(instrument.tick), float(step)
         self._share = float(intent.amount) / 100
         self._taker = float(fees.taker)
@@ -159,6 +163,43 @@ class QuickSizer:
         is_right = target > 0 and sign * (target - entry) > _SURE * entry
         is_inside = self._low <= min(stop, target) and max(stop, target) <= self._high
         return QuickLevels(stop_ticks, target_ticks) if is_right and is_inside else None
+
+    def surely_refused(
+        self, prices: NDArray[np.float64], equity: float, available: float
+    ) -> NDArray[np.bool_]:
+        """Return at which prices `size_entry` surely refuses, with that equity and balance.
+
+        For long runs of refused signals: True only for a quantity or notional below the minimum,
+        and for a stop in per cent beyond the liquidation price.
+        """
+        intent = self._intent
+        if self.leverage < 1 or self.leverage > self._top_leverage:
+            return np.ones(len(prices), np.bool_)
+        kind = None if intent.stop is None else intent.stop.kind
+        is_risk = intent.amount_kind is AmountKind.RISK and intent.stop is not None
+        if self._tick <= 0 or (kind is not None and kind is not DistanceKind.PERCENT):
+            return np.zeros(len(prices), np.bool_)
+        away = 0.0 if intent.stop is None else float(intent.stop.value) / 100
+        at_stop = prices * (1 - self._sign * away)
+        # A stop is rounded by up to a tick toward the entry: the loss can be that much smaller.
+        least_loss = np.maximum(prices * away - self._tick, 0.0)
+        if is_risk:
+            least_loss += self._taker * np.maximum(prices + at_stop - self._tick, 0.0)
+            with np.errstate(divide="ignore"):
+                most = equity * self._share / least_loss
+        else:
+            most = equity * self._share * self.leverage / prices
+        affordable = max(available, 0.0) / (self._cost * (1 - 2 * _SURE)) / prices
+        most = np.minimum(most, affordable) * (1 + _SURE)
+        refused: NDArray[np.bool_] = (most < self._fewest_steps * self._step * (1 - _SURE)) | (
+            most * prices * (1 + 3 * _SURE) < self._least_notional
+        )
+        if kind is not None:
+            left = 1 / self.leverage - (away - self._tick / prices)
+            needed = self._brackets[0][1] * np.maximum(at_stop / prices - self._tick / prices, 0.0)
+            # Where the notional may lower the leverage, the liquidation price moves away.
+            refused |= (left < needed - _SURE) & (most * prices < self._most_notional)
+        return refused
 
     def _explicit_stop(self, entry: float, atr: float | None) -> int | None:
         return self._on_right_side(self._stop.ticks(entry, atr), entry)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from decimal import Decimal
 
+import numpy as np
 import pytest
 
 from milo.exchange.instruments import own_table
@@ -38,7 +39,7 @@ def random_intent(dice: random.Random, price: float) -> EntryIntent:
 @pytest.mark.parametrize("seed", range(8))
 def test_a_quick_answer_equals_the_exact_one(seed: int) -> None:
     dice = random.Random(seed)
-    answers = clean = 0
+    answers = clean = hopeless = 0
 
     for _ in range(2_500):
         spec = dice.choice(SPECS)
@@ -67,11 +68,14 @@ def test_a_quick_answer_equals_the_exact_one(seed: int) -> None:
             brackets=spec.brackets,
             fees=fees,
         )
+        is_hopeless = quick.surely_refused(np.array([price]), float(equity), float(available))[0]
         try:
             exact = size_entry(intent, given)
         except (EntryRefused, Unprotectable):
             assert found is None
+            hopeless += bool(is_hopeless)
             continue
+        assert not is_hopeless
         clean += not exact.notes
         if found is None:
             continue
@@ -84,6 +88,7 @@ def test_a_quick_answer_equals_the_exact_one(seed: int) -> None:
         assert exact.notes == ()
 
     assert answers > clean / 3 > 100
+    assert hopeless > 100
 
 
 @pytest.mark.parametrize("seed", range(8))
