@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,15 +28,26 @@ class EquityCurve:
 
 
 def equity_curve(lanes: Sequence[Lane], purse: Purse) -> EquityCurve:
-    """Return the curve over the decided candles of all lanes, at their close times together."""
+    """Return the curve over the decided candles of all lanes, at their close times together.
+
+    It is the wallet, less what open positions were bought for, and their value at the last price:
+    the former changes with fills alone, so that only the latter costs a pass over all candles.
+    """
     parts = [lane.close_ms[lane.first : lane.end] for lane in lanes]
     times_ms = parts[0] if len(parts) == 1 else np.unique(np.concatenate(parts))
-    equity = _steps(times_ms, purse.change_ms, [wallet / E8 for wallet in purse.change_wallet])
-    equity[: _first_at(times_ms, purse.change_ms)] = purse.start / E8
-    exposed = np.zeros(len(times_ms), np.bool_)
-    for lane in lanes:
-        if lane.changes:
-            _add_lane(lane, times_ms, equity, exposed)
+    wallet = _Steps(times_ms, purse.change_ms, purse.change_wallet, E8, purse.start)
+    held = [lane for lane in lanes if lane.changes]
+    sizes = [_Steps(times_ms, *_columns(lane, 1), E8) for lane in held]
+    costs = [_Steps(times_ms, *_columns(lane, 2), E8 * E16) for lane in held]
+    places = np.unique(np.concatenate([steps.places for steps in (wallet, *sizes)]))
+    base = wallet.at(places) - sum(cost.at(places) for cost in costs)
+    equity = _spread(base, places, len(times_ms))
+    for lane, size in zip(held, sizes, strict=True):
+        value = _spread(size.values, size.places, len(times_ms))
+        value *= _last_prices(lane, times_ms)
+        equity += value
+    count = sum((size.at(places) != 0).astype(np.int64) for size in sizes)
+    exposed = _spread(np.zeros(len(places)) + count > 0, places, len(times_ms))
     return EquityCurve(times_ms, equity, exposed)
 
 
@@ -46,37 +58,45 @@ def buy_and_hold(lane: Lane) -> float:
     return lane.close.item(lane.end - 1) / lane.open.item(lane.first) - 1
 
 
-def _add_lane(lane: Lane, times_ms: Times, equity: Floats, exposed: NDArray[np.bool_]) -> None:
-    changes_ms = [change[0] for change in lane.changes]
-    first = _first_at(times_ms, changes_ms)
-    tail = slice(first, len(times_ms))
-    own = lane.close_ms[lane.first : lane.end]
-    if len(own) == len(times_ms):
-        price = lane.close[lane.first + first : lane.end]
-    else:
-        price = _last_prices(lane, times_ms[tail])
-    qty = _steps(times_ms, changes_ms, [qty / E8 for _, qty, _ in lane.changes])[tail]
-    entry = _steps(times_ms, changes_ms, [entry / E16 for _, _, entry in lane.changes])[tail]
-    profit = np.subtract(price, entry, out=entry)
-    profit *= qty
-    equity[tail] += profit
-    exposed[tail] |= qty != 0
+def _columns(lane: Lane, what: int) -> tuple[list[int], list[int]]:
+    """Return the times of a lane's fills, and its quantities (1) or what they cost (2)."""
+    times_ms = [change[0] for change in lane.changes]
+    if what == 1:
+        return times_ms, [qty for _, qty, _ in lane.changes]
+    return times_ms, [qty * entry for _, qty, entry in lane.changes]
+
+
+class _Steps:
+    """What a value is from each of some places of the curve on; the first place is 0."""
+
+    def __init__(
+        self,
+        times_ms: Times,
+        changes_ms: Sequence[int],
+        values: Sequence[int],
+        unit: int,
+        start: int = 0,
+    ) -> None:
+        # Of several changes at one place the last one counts.
+        places = np.searchsorted(times_ms, np.array([0, *changes_ms], np.int64))
+        places[0] = 0
+        is_last = np.append(places[1:] != places[:-1], True)
+        self.places = places[is_last]
+        self.values = np.array([value / unit for value in (start, *values)])[is_last]
+
+    def at(self, places: NDArray[np.int64]) -> Floats:
+        """Return the value at each of some places."""
+        values: Floats = self.values[np.searchsorted(self.places, places, side="right") - 1]
+        return values
+
+
+def _spread(values: NDArray[Any], places: NDArray[np.int64], count: int) -> NDArray[Any]:
+    return np.repeat(values, np.diff(places, append=count))
 
 
 def _last_prices(lane: Lane, times_ms: Times) -> Floats:
     """Return the last price known at each time, none before the lane's first open."""
+    if len(times_ms) == lane.end - lane.first:
+        return lane.close[lane.first : lane.end]
     rows = np.maximum(np.searchsorted(lane.open_ms, times_ms, side="right") - 1, 0)
     return np.where(lane.close_ms[rows] <= times_ms, lane.close[rows], lane.open[rows])
-
-
-def _first_at(times_ms: Times, changes_ms: Sequence[int]) -> int:
-    """Return the first place of the curve that a change has reached."""
-    return int(np.searchsorted(times_ms, changes_ms[0])) if changes_ms else len(times_ms)
-
-
-def _steps(times_ms: Times, changes_ms: Sequence[int], values: Sequence[float]) -> Floats:
-    """Return at each time the value of the last change until then; 0 before the first."""
-    places = np.searchsorted(times_ms, np.array(changes_ms, np.int64))
-    lengths = np.diff(places, append=len(times_ms), prepend=0)
-    stepped: Floats = np.repeat(np.array([0.0, *values]), lengths)
-    return stepped

@@ -16,7 +16,16 @@ from milo.backtest.decisions import Decisions
 from milo.backtest.desk import Desk, Refused
 from milo.backtest.equity import buy_and_hold, equity_curve
 from milo.backtest.journal import RunJournal
-from milo.backtest.lane import AT_OPEN, DECISION, SETTLEMENT, WITHIN, Event, Lane, Pending
+from milo.backtest.lane import (
+    AT_OPEN,
+    DECISION,
+    SETTLEMENT,
+    WITHIN,
+    EntrySize,
+    Event,
+    Lane,
+    Pending,
+)
 from milo.backtest.ledger import Assumptions, FillAt, Ledger
 from milo.backtest.purse import Exit, OpenTrade, Purse, decimal_of
 from milo.backtest.runs import ActionRuns, is_relevant
@@ -27,8 +36,8 @@ from milo.exchange.feed import E8
 from milo.exchange.fixed import show
 from milo.exchange.instruments import to_e8
 from milo.model import EntryIntent, ExitIntent, ExitReason, Intent
-from milo.orders.protection import Unprotectable, plan_protection
-from milo.orders.sizing import ExitRefused, Sized, size_exit
+from milo.orders.protection import Unprotectable
+from milo.orders.sizing import ExitRefused, size_exit
 from milo.script.actions import DO_NOTHING, parse_action
 from milo.script.request import AccountView, PositionView
 
@@ -37,6 +46,8 @@ _REASONS = {
     Met.TARGET: ExitReason.TARGET,
     Met.LIQUIDATION: ExitReason.LIQUIDATION,
 }
+
+_MOST_INTENTS = 1_000
 
 
 def run(slots: Sequence[Slot], decisions: Sequence[Decisions], assumptions: Assumptions) -> Ledger:
@@ -78,6 +89,7 @@ class Execution:
         ]
         self._desk = Desk(assumptions, self._purse, self._lanes)
         self._journal = RunJournal()
+        self._intents: dict[str, Intent | None] = {}
         self._taken: list[tuple[str, int, int]] = [("", -1, -1)] * len(slots)
         """Of each lane: the last action, its candle, and the number of its run of equal ones."""
 
@@ -128,10 +140,17 @@ class Execution:
         lane.decided = index + 1
         if action == DO_NOTHING:
             return
-        intent = parse_action(action)
+        intent = self._intent_of(action)
         self._advance_to(lane.close_ms.item(index))
         if is_relevant(intent, lane.held):
             self._decide(lane, index, action, intent, number)
+
+    def _intent_of(self, action: str) -> Intent | None:
+        if action not in self._intents:
+            if len(self._intents) >= _MOST_INTENTS:
+                self._intents.clear()
+            self._intents[action] = parse_action(action)
+        return self._intents[action]
 
     def finish(self) -> Ledger:
         """Let the candles that are left pass and return the ledger; to be called once."""
@@ -183,11 +202,12 @@ class Execution:
             if phase == DECISION:
                 of_lane, made = runs[number], due[number]
                 lane.decided = index + 1
-                is_lasting = self._decide(
-                    lane, index, of_lane.action(made), of_lane.intent(made), made
+                end = of_lane.end(made)
+                until = self._decide(
+                    lane, index, of_lane.action(made), of_lane.intent(made), made, end
                 )
-                if is_lasting:
-                    lane.decided = of_lane.end(made)
+                # Another run of the same action is another refusal, and has to be told.
+                lane.decided = max(index + 1, min(until, end))
             else:
                 self._happen(lane, Event(time_ms, phase, index))
             self._put_next(queue, number, runs[number], due)
@@ -204,7 +224,7 @@ class Execution:
         pending = lane.pending
         if pending is not None:
             # Nothing is decided before the order that waits has been filled.
-            _put(queue, number, lane.next_event(pending.index))
+            _put(queue, number, lane.next_event(pending.candle))
             return
         found = runs.next(lane.decided, lane.held)
         if found is None:
@@ -279,18 +299,18 @@ class Execution:
             self._close(lane, pending.closing, event, price, reason)
         if pending.entry is None:
             return
-        sized = pending.sized
-        if sized is None:
+        size = pending.size
+        if size is None:
             # Of a reversal: with what the account has now.
             judged = self._desk.judge(
-                lane, pending.entry, pending.action, pending.index - 1, is_relaunch=True
+                lane, pending.entry, pending.action, pending.candle - 1, is_relaunch=True
             )
             if isinstance(judged, Refused):
                 reason_text = f"{pending.action} not sent after the close: {judged.reason}"
                 self._refuse(lane, pending, reason_text)
                 return
-            sized = judged
-        self._open(lane, pending, sized, event, price)
+            size = judged
+        self._open(lane, pending, size, event, price)
 
     def _close(self, lane: Lane, qty: int, event: Event, price: float, reason: ExitReason) -> None:
         """Close at market, with the market at `price`."""
@@ -305,62 +325,50 @@ class Execution:
         self._purse.close(position, trade, min(qty, abs(position.qty)), exit_)
         lane.note_reduced(event.time_ms, event.candle + self._is_at_close)
 
-    def _open(self, lane: Lane, pending: Pending, sized: Sized, event: Event, price: float) -> None:
+    def _open(
+        self, lane: Lane, pending: Pending, size: EntrySize, event: Event, price: float
+    ) -> None:
         """Open a position at market, and protect it from the fill."""
         intent = pending.entry
         assert intent is not None
-        qty = to_e8(sized.qty)
-        refusal = self._exchange_refusal(lane, qty, round(price * E8), sized.leverage)
+        refusal = self._exchange_refusal(lane, size.qty, round(price * E8), size.leverage)
         if refusal is not None:
             self._refuse(lane, pending, f"entry refused by the exchange: {refusal}")
             return
-        for text in sized.notes:
+        for text in size.notes:
             self._journal.note(lane.slot.symbol, text)
         sign = intent.direction.sign
         fill_price = lane.fill_price(price, sign, self._slippage)
-        fee = self._purse.open(lane.position, sign * qty, fill_price, sized.leverage, event.time_ms)
+        fee = self._purse.open(
+            lane.position, sign * size.qty, fill_price, size.leverage, event.time_ms
+        )
         trade = OpenTrade(
             script=lane.slot.script,
             intent=intent,
-            leverage=sized.leverage,
+            leverage=size.leverage,
             entry_index=event.candle,
             entry_ms=event.time_ms,
             entry_price=fill_price,
-            entry_qty=qty,
-            risk=sized.loss_at_stop,
-            stop_price=sized.protection.stop_price,
-            target_price=sized.protection.target_price,
+            entry_qty=size.qty,
+            risk=size.loss_at_stop,
+            stop_price=size.stop_price,
+            target_price=size.target_price,
             liquidation=liquidation_price(lane.position, lane.rules),
             fees=fee,
         )
-        error = self._protect(lane, trade, sized, pending.index - 1)
-        lane.begin(trade, is_at_close=self._is_at_close)
-        if error is not None:
-            self._journal.note(lane.slot.symbol, f"position closed at once: {error}")
-        elif sign * (price - float(trade.stop_price)) > 0:
-            return
-        # Nothing can protect it, or the market is beyond its stop already.
-        self._close(lane, qty, event, price, ExitReason.STOP)
-
-    def _protect(
-        self, lane: Lane, trade: OpenTrade, sized: Sized, index: int
-    ) -> Unprotectable | None:
-        """Plan stop and target from the fill; return why nothing can stand where it should."""
         try:
-            plan = plan_protection(
-                trade.intent,
-                entry_price=decimal_of(trade.entry_price),
-                qty=sized.qty,
-                leverage=sized.leverage,
-                atr=lane.atr_of(trade.intent, index),
-                instrument=lane.contract.instrument,
-                brackets=lane.contract.brackets,
+            trade.stop_price, trade.target_price = self._desk.protect(
+                lane, intent, size, fill_price, pending.candle - 1
             )
         except Unprotectable as error:
-            return error
-        trade.stop_price = plan.stop_price
-        trade.target_price = plan.target_price
-        return None
+            self._journal.note(lane.slot.symbol, f"position closed at once: {error}")
+            is_protected = False
+        else:
+            is_protected = sign * (price - float(trade.stop_price)) > 0
+        lane.begin(trade, is_at_close=self._is_at_close)
+        if not is_protected:
+            # Nothing can protect it, or the market is beyond its stop already.
+            self._close(lane, size.qty, event, price, ExitReason.STOP)
 
     def _exchange_refusal(self, lane: Lane, qty: int, price: int, leverage: int) -> str | None:
         """Return what the exchange says to an order that the market has run away from."""
@@ -380,59 +388,71 @@ class Execution:
     # --- decisions ----------------------------------------------------------------------------
 
     def _decide(
-        self, lane: Lane, index: int, action: str, intent: Intent | None, number: int
-    ) -> bool:
-        """Act on a relevant action at the close of a candle; return whether its run is settled.
+        self,
+        lane: Lane,
+        index: int,
+        action: str,
+        intent: Intent | None,
+        number: int,
+        run_end: int = 0,
+    ) -> int:
+        """Act on a relevant action at the close of a candle.
 
-        True: whatever comes, the rest of the run of equal actions changes nothing.
+        Return the candle before which the same action is surely refused; 0 where nobody knows.
         """
         match intent:
             case EntryIntent():
-                judged = self._desk.judge(lane, intent, action, index)
+                judged = self._desk.judge(
+                    lane,
+                    intent,
+                    action,
+                    index,
+                    run_end=run_end,
+                    needs_reason=not self._journal.is_full,
+                )
                 if isinstance(judged, Refused):
                     self._journal.refuse(lane, index, action, number, judged.reason)
-                    return judged.is_lasting
+                    return judged.until
                 closing = abs(lane.position.qty)
                 self._send(
                     lane,
                     Pending(
-                        index=index + 1,
+                        candle=index + 1,
                         action=action,
                         run=number,
                         closing=closing,
                         entry=intent,
-                        sized=None if closing else judged,
+                        size=None if closing else judged,
                     ),
                 )
             case ExitIntent():
-                return self._decide_exit(lane, index, action, intent, number)
+                self._decide_exit(lane, index, action, intent, number)
             case None:
-                return True
+                pass
             case _:
                 assert_never(intent)
-        return False
+        return 0
 
     def _decide_exit(
         self, lane: Lane, index: int, action: str, intent: ExitIntent, number: int
-    ) -> bool:
+    ) -> None:
         held = decimal_of(abs(lane.position.qty))
         try:
             qty = size_exit(intent, held, lane.contract.instrument)
         except ExitRefused as error:
             self._journal.refuse(lane, index, action, number, f"{action}: {error}")
-            return False
-        self._send(lane, Pending(index=index + 1, action=action, run=number, closing=to_e8(qty)))
-        return False
+            return
+        self._send(lane, Pending(candle=index + 1, action=action, run=number, closing=to_e8(qty)))
 
     def _send(self, lane: Lane, order: Pending) -> None:
         if not self._is_at_close:
             lane.pending = order
             return
-        index = order.index - 1
+        index = order.candle - 1
         self._fill(lane, order, Event(lane.close_ms.item(index), DECISION, index))
 
     def _refuse(self, lane: Lane, pending: Pending, reason: str) -> None:
-        self._journal.refuse(lane, pending.index - 1, pending.action, pending.run, reason)
+        self._journal.refuse(lane, pending.candle - 1, pending.action, pending.run, reason)
 
     def _ledger(self) -> Ledger:
         purse, journal = self._purse, self._journal

@@ -25,6 +25,11 @@ class RunJournal:
     _refused_runs: dict[str, int] = field(default_factory=dict)
     _notes: dict[str, tuple[str, int]] = field(default_factory=dict)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether more refusals are only counted."""
+        return len(self.refusals) >= MOST_REFUSALS
+
     def refuse(self, lane: Lane, index: int, action: str, run: int, reason: str) -> None:
         """Keep a refusal; those of one run of equal signals count once."""
         symbol = lane.slot.symbol
@@ -32,7 +37,7 @@ class RunJournal:
             return
         self._refused_runs[symbol] = run
         self.refusal_count += 1
-        if len(self.refusals) < MOST_REFUSALS:
+        if not self.is_full:
             self.refusals.append(
                 Refusal(
                     script=lane.slot.script,

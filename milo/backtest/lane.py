@@ -7,7 +7,7 @@ then what happens within the candle, which is told at its close time, then the d
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 from math import inf
 from typing import NamedTuple
@@ -17,7 +17,15 @@ import numpy as np
 from milo.backtest.ledger import Assumptions
 from milo.backtest.purse import OpenTrade
 from milo.backtest.slot import Settlements, Slot, close_times, settlements_of
-from milo.backtest.touch import FinerCandles, Levels, Touch, first_hit, touch_at_open, touch_within
+from milo.backtest.touch import (
+    FinerCandles,
+    Levels,
+    Met,
+    Touch,
+    first_hit,
+    touch_at_open,
+    touch_within,
+)
 from milo.exchange.account import (
     Position,
     bankruptcy_price,
@@ -26,9 +34,8 @@ from milo.exchange.account import (
     notional_of,
 )
 from milo.exchange.feed import E8
-from milo.model import Direction, DistanceKind, EntryIntent
+from milo.model import Direction, EntryIntent
 from milo.money import from_float
-from milo.orders.sizing import Sized
 from milo.ta import atr
 
 SETTLEMENT, AT_OPEN, WITHIN, DECISION = range(4)
@@ -45,18 +52,29 @@ class Event(NamedTuple):
     candle: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pending:
+class EntrySize(NamedTuple):
+    """A sized entry, and its protection at the price for sizing."""
+
+    qty: int
+    """e8."""
+    leverage: int
+    loss_at_stop: Decimal
+    stop_price: Decimal
+    target_price: Decimal | None
+    notes: tuple[str, ...]
+
+
+class Pending(NamedTuple):
     """A market order that waits for the next open."""
 
-    index: int
-    """The candle at whose open it fills."""
+    candle: int
+    """The one at whose open it fills."""
     action: str
     run: int
     closing: int = 0
     """How much of the position it closes, e8."""
     entry: EntryIntent | None = None
-    sized: Sized | None = None
+    size: EntrySize | None = None
     """None with an `entry`: the entry of a reversal, sized once the position is gone."""
 
 
@@ -94,9 +112,8 @@ class Lane:
         self._hit: int | None = None
         self.calm_ms = 0
         """Until then nothing but funding happens to the position, by the last `next_event`."""
-        self._is_stale = False
-        """Funding has moved the liquidation price, which still lies behind the stop."""
-        self._safe_wallet = 0
+        self._safe_wallet: int | None = None
+        """What the isolated wallet must hold for the stop to lie before the liquidation price."""
         self._inside = -1
         """The candle whose open is over for the position."""
         self._settlements = self._settlements_of(assumptions)
@@ -143,30 +160,37 @@ class Lane:
         self._set_levels(start, liquidation_price(self.position, self.rules))
 
     def _set_levels(self, start: int, liquidation: int) -> None:
-        trade, position = self.trade, self.position
+        trade = self.trade
         assert trade is not None
-        sign = position.sign
-        bankruptcy = bankruptcy_price(position)
+        sign = trade.direction.sign
         target = trade.target_price
-        stop_price = float(trade.stop_price)
         levels = Levels(
             sign,
-            stop_price,
+            float(trade.stop_price),
             sign * inf if target is None else float(target),
             liquidation / E8 if liquidation else -sign * inf,
-            bankruptcy / E8 if bankruptcy else -sign * inf,
         )
         before = self.levels
         if before is None or before.adverse != levels.adverse:
             self._searched = start
             self._hit = None
         self.levels = levels
-        self._is_stale = False
-        # What the isolated wallet must hold for the stop to lie before the liquidation price.
-        stop = round(stop_price * E8)
-        notional = notional_of(stop, position.qty)
-        needed = maintenance_margin(notional, self.rules.bracket_of(notional))
-        self._safe_wallet = needed - position.unrealized(stop) + notional // _MARGIN_SHARE + 1
+        self._safe_wallet = None
+
+    def _is_stop_safe(self) -> bool:
+        """Return whether the stop lies before the liquidation price by a clear margin."""
+        trade, position, levels = self.trade, self.position, self.levels
+        assert trade is not None
+        assert levels is not None
+        if not levels.is_stop_first:
+            return False
+        if self._safe_wallet is None:
+            stop = round(levels.adverse * E8)
+            notional = notional_of(stop, position.qty)
+            needed = maintenance_margin(notional, self.rules.bracket_of(notional))
+            kept = notional // _MARGIN_SHARE + 1
+            self._safe_wallet = needed - position.unrealized(stop) + kept
+        return position.wallet > self._safe_wallet
 
     def note_reduced(self, time_ms: int, index: int) -> None:
         """Follow a position that was closed in part, or ended."""
@@ -188,8 +212,8 @@ class Lane:
         event: Event | None = None
         pending = self.pending
         if pending is not None:
-            if pending.index <= until and pending.index < self.end:
-                event = Event(self.open_ms.item(pending.index), AT_OPEN, pending.index)
+            if pending.candle <= until and pending.candle < self.end:
+                event = Event(self.open_ms.item(pending.candle), AT_OPEN, pending.candle)
         elif self.trade is not None:
             event = self._next_touch(until)
         last = min(until, self.end - 1)
@@ -222,15 +246,16 @@ class Lane:
 
     def touch_at_open(self, index: int) -> Touch | None:
         """Return what the open of a candle meets, coming from the candle before."""
-        if self._is_stale:
-            self._look_again(index)
-        assert self.levels is not None
-        return touch_at_open(self.open.item(index), self.levels)
+        levels, price = self.levels, self.open.item(index)
+        assert levels is not None
+        if levels.sign * (price - levels.adverse) <= 0:
+            bankruptcy = bankruptcy_price(self.position)
+            if bankruptcy and levels.sign * (price - bankruptcy / E8) <= 0:
+                return Touch(Met.LIQUIDATION, price, True, is_gap=True)
+        return touch_at_open(price, levels)
 
     def touch_within(self, index: int) -> Touch:
         """Return what a candle that meets a level meets first."""
-        if self._is_stale:
-            self._look_again(index)
         assert self.levels is not None
         return touch_within(self.candles, index, self.levels, self._intrabar, self.finer)
 
@@ -252,17 +277,14 @@ class Lane:
     def after_settlement(self, time_ms: int) -> bool:
         """Look at the levels again from the moment of the settlement on; return if they moved.
 
-        While the stop surely lies before the liquidation price, that one is worked out only once
-        something has been met.
+        While the stop surely lies before the liquidation price, nobody needs to know that price.
         """
         index = self._settlements.rows[self._settled - 1]
         if time_ms > self.close_ms.item(index):
             index += 1
         elif time_ms > self.open_ms.item(index):
             self._inside = index
-        assert self.levels is not None
-        if self.levels.is_stop_first and self.position.wallet > self._safe_wallet:
-            self._is_stale = True
+        if self._is_stop_safe():
             return False
         self._look_again(index)
         return True
@@ -283,15 +305,12 @@ class Lane:
         is_closed = self.close_ms.item(index) <= time_ms
         return from_float((self.close if is_closed else self.open).item(index))
 
-    def atr_of(self, intent: EntryIntent, index: int) -> Decimal | None:
-        """Return ATR(14) of a closed candle where the intent asks for it and it is known."""
-        distances = (intent.stop, intent.target)
-        if not any(d is not None and d.kind is DistanceKind.ATR for d in distances):
-            return None
+    def atr_at(self, index: int) -> float | None:
+        """Return ATR(14) of a closed candle; None before there are enough."""
         if self._atr is None:
             self._atr = atr(self.high, self.low, self.close, ATR_PERIOD)
         value = self._atr.item(index)
-        return from_float(value) if value == value else None
+        return value if value == value else None
 
     def fill_price(self, price: float, sign: int, slippage: int) -> int:
         """Return at which price a market order fills, e8: `sign` +1 buys, -1 sells.

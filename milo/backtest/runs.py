@@ -26,9 +26,7 @@ class ActionRuns:
     """The runs of one script's actions: which action applies at which candle."""
 
     def __init__(self, decisions: Decisions) -> None:
-        """Raises ValueError where an action does not follow the grammar."""
         self.actions = decisions.actions
-        self.intents = tuple(parse_action(action) for action in decisions.actions)
         names = {action: number for number, action in reversed([*enumerate(self.actions)])}
         plain = np.array([names[action] for action in self.actions])[decisions.code]
         is_new = np.ones(len(plain), np.bool_)
@@ -36,10 +34,17 @@ class ActionRuns:
         starts = decisions.at[is_new]
         codes = plain[is_new]
         ends = np.append(starts[1:], decisions.first + decisions.count)
+        first_letters = [action.lstrip()[:1].lower() for action in self.actions]
+        kinds = np.array(["lsc".find(letter) for letter in first_letters], np.int8)[codes]
         self._codes: list[int] = codes.tolist()
         self._ends: list[int] = ends.tolist()
-        self._flat = _relevant(starts, ends, self._are(codes, None))
-        self._held = {side: _relevant(starts, ends, self._are(codes, side)) for side in Direction}
+        self._intents: dict[int, Intent | None] = {}
+        is_long, is_short, is_exit = (kinds == kind for kind in range(3))
+        self._flat = _relevant(starts, ends, is_long | is_short)
+        self._held = {
+            Direction.LONG: _relevant(starts, ends, is_short | is_exit),
+            Direction.SHORT: _relevant(starts, ends, is_long | is_exit),
+        }
 
     def next(self, index: int, held: Direction | None) -> tuple[int, int] | None:
         """Return (candle, run) of the first action at or after `index` that may change anything.
@@ -60,13 +65,14 @@ class ActionRuns:
         return self.actions[self._codes[run]]
 
     def intent(self, run: int) -> Intent | None:
-        return self.intents[self._codes[run]]
+        """Return what the run's action asks for; ValueError where it is no action.
 
-    def _are(self, codes: NDArray[np.intp], held: Direction | None) -> NDArray[np.bool_]:
-        wanted: NDArray[np.bool_] = np.array(
-            [is_relevant(intent, held) for intent in self.intents], np.bool_
-        )[codes]
-        return wanted
+        A script can have as many actions as candles: only those that come into play are read.
+        """
+        code = self._codes[run]
+        if code not in self._intents:
+            self._intents[code] = parse_action(self.actions[code])
+        return self._intents[code]
 
 
 def is_relevant(intent: Intent | None, held: Direction | None) -> bool:

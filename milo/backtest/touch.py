@@ -6,8 +6,8 @@ same decimal, so that a touch is a hit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from milo.exchange.feed import E8
 from milo.intervals import INTERVAL_MS
 
 _FEW = 4
-_FIRST_WINDOW = 64
+_FIRST_WINDOW = 256
 _WINDOW_GROWTH = 4
 _LARGEST_WINDOW = 65_536
 
@@ -37,20 +37,16 @@ class Levels:
     stop.
     """
 
-    __slots__ = ("adverse", "bankruptcy", "is_stop_first", "sign", "target")
+    __slots__ = ("adverse", "is_stop_first", "sign", "target")
 
-    def __init__(
-        self, sign: int, stop: float, target: float, liquidation: float, bankruptcy: float
-    ) -> None:
+    def __init__(self, sign: int, stop: float, target: float, liquidation: float) -> None:
         self.sign = sign
         self.target = target
-        self.bankruptcy = bankruptcy
         self.is_stop_first = stop >= liquidation if sign > 0 else stop <= liquidation
         self.adverse = stop if self.is_stop_first else liquidation
 
 
-@dataclass(frozen=True, slots=True)
-class Touch:
+class Touch(NamedTuple):
     """What was met. `price` is the level, or the open where the price jumped over it."""
 
     met: Met
@@ -88,13 +84,8 @@ def first_hit(low: Floats, high: Floats, start: int, end: int, levels: Levels) -
 
 
 def touch_at_open(price: float, levels: Levels) -> Touch | None:
-    """Return what a jump to `price`, the open, meets; it comes from where no level was met.
-
-    A jump beyond the bankruptcy price leaves no order time to fill before the liquidation.
-    """
+    """Return what a jump to `price`, the open, meets; it comes from where no level was met."""
     sign = levels.sign
-    if sign * (price - levels.bankruptcy) <= 0:
-        return Touch(Met.LIQUIDATION, price, True, is_gap=True)
     if sign * (price - levels.adverse) <= 0:
         met = Met.STOP if levels.is_stop_first else Met.LIQUIDATION
         return Touch(met, price, True, is_gap=price != levels.adverse)

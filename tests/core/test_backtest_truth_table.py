@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from milo.backtest.execution import run
 from milo.backtest.ledger import FillAt, Intrabar, Ledger, Trade
@@ -618,7 +619,7 @@ def test_e48_what_is_open_at_the_end_is_closed_on_paper() -> None:
     assert (trade.exit_index, trade.exit_price, trade.profit) == (2, 50_500, 100)
     assert trade.fees == 5
     assert ledger.wallet == 9_995
-    assert ledger.equity.tolist() == [10_000, 9_995, 10_095]
+    assert ledger.equity.tolist() == pytest.approx([10_000, 9_995, 10_095], rel=1e-12)
     assert ledger.exposed.tolist() == [False, True, True]
 
 
