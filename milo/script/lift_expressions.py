@@ -6,11 +6,11 @@ A call of the script's own function runs its body anew, for the candles that com
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, Final
 
-from milo.script.guards import format_value
 from milo.script.lift_calls import Calls, Library, decide_over, items_present, known, plain_of
 from milo.script.lift_market import LIFTED_INDICATORS, Market
 from milo.script.lift_ops import (
@@ -47,8 +47,10 @@ from milo.script.lift_values import (
     is_plain,
     merge,
 )
+from milo.script.limits import MAX_FORMAT_WIDTH
 from milo.script.vocabulary import MARKET_NAMES
 
+_WIDTH: Final = re.compile(r"\d+")
 MOST_STEPS: Final = 20_000
 """Syntax nodes that one block may evaluate: unrolled loops and calls counted each time."""
 MOST_CALLS: Final = 16
@@ -97,7 +99,13 @@ class Expressions:
             raise
 
     def _truth(self, node: ast.expr, path: Path) -> bool | Bools:
-        return truth(self.block, self.value(node, path), path)
+        found = truth(self.block, self.value(node, path), path)
+        if isinstance(found, bool):
+            return found
+        # A way that no candle takes is not walked.
+        if not found.any():
+            return False
+        return True if found.all() else found
 
     def _name(self, node: ast.Name, path: Path) -> Value:
         return self._load(node.id, path)
@@ -168,7 +176,8 @@ class Expressions:
                 raise NotLiftable("a slice of what differs from candle to candle")
             items = plainly(self.block, path, lambda: owner.items[key])
             return GARBAGE if items is GARBAGE else Items(owner.kind, items)
-        return plainly(self.block, path, lambda: plain_of(owner)[key])
+        whole = plain_of(owner)
+        return known(plainly(self.block, path, lambda: whole[key]))
 
     def _item(self, owner: Value, key: Value, path: Path) -> Value:
         if isinstance(owner, History | Line):
@@ -181,7 +190,8 @@ class Expressions:
             return plainly(self.block, path, lambda: owner.items[key])
         if not is_plain(owner):
             raise NotLiftable("an item of what differs from candle to candle")
-        return known(plainly(self.block, path, lambda: owner[plain_of(key)]))
+        constant = plain_of(key)
+        return known(plainly(self.block, path, lambda: owner[constant]))
 
     def _operate(self, kind: type[ast.operator], left: Value, right: Value, path: Path) -> Value:
         return spread(
@@ -308,8 +318,8 @@ class Expressions:
             # Its widths are checked when they are known.
             if not isinstance(spec, str):
                 raise NotLiftable("a format that differs from candle to candle")
-            if plainly(self.block, path, format_value, "", _width_only(spec), -1) is GARBAGE:
-                return GARBAGE
+            if any(int(width) > MAX_FORMAT_WIDTH for width in _WIDTH.findall(spec)):
+                return self.block.fail(path)
         return self._calls.formatted(value, node.conversion, spec, path)
 
     def _lambda(self, node: ast.Lambda, path: Path) -> Value:
@@ -580,8 +590,3 @@ _EXPRESSIONS: Final[dict[type[ast.expr], Callable[[Expressions, Any, Path], Valu
     ast.ListComp: Expressions._comprehension,
     ast.NamedExpr: Expressions._walrus,
 }
-
-
-def _width_only(spec: str) -> str:
-    """Return the part of a format that `format_value` holds to its limits."""
-    return "".join(letter for letter in spec if letter.isdigit())
