@@ -26,7 +26,7 @@ def columns(count: int, seed: int, *, hostile: bool = True) -> list[np.ndarray]:
     rng = random.Random(seed)
     price, rows = 100.0, []
     mood = "walk"
-    for index in range(count):
+    for _ in range(count):
         if hostile and rng.random() < 0.08:
             mood = rng.choice(["walk", "flat", "flat", "huge", "tiny", "rounded", "silent"])
         opened = price

@@ -5,6 +5,11 @@ from __future__ import annotations
 import random
 
 SERIES = ("rsi", "line", "signal", "k", "fast", "slow", "atr", "sma")
+MATHEMATICS = (
+    "sqrt", "fabs", "floor", "ceil", "trunc", "exp", "log", "log10", "log1p", "sin", "tanh", "atan",
+    "copysign", "fmod", "hypot", "atan2", "isnan", "isfinite", "pow",
+)  # fmt: skip
+PRICES = ("lastclose", "open", "high", "low", "volume", "previousclose", "averagevolume")
 HEAD = """
 import math
 import statistics
@@ -260,10 +265,7 @@ class Grammar:
         )
 
     def mathematics(self, one: str, other: str) -> str:
-        name = self.rng.choice(
-            "sqrt fabs floor ceil trunc exp log log10 log1p sin tanh atan copysign fmod hypot"
-            " atan2 isnan isfinite pow".split()
-        )
+        name = self.rng.choice(MATHEMATICS)
         two = name in ("copysign", "fmod", "hypot", "atan2", "pow")
         return f"math.{name}({one}, {other})" if two else f"math.{name}({one})"
 
@@ -296,7 +298,7 @@ class Grammar:
             f"{rng.choice(SERIES)}[-{rng.choice([1, 2, 4 if self.is_careful else 40])}]",
             f"data[-{rng.randint(1, 3)}].{rng.choice(['close', 'open', 'high', 'low', 'volume'])}",
             f'data[-{rng.randint(1, 3)}]["{rng.choice(["close", "time", "volume"])}"]',
-            rng.choice("lastclose open high low volume previousclose averagevolume".split()),
+            rng.choice(PRICES),
             "len(data)",
             "average",
             "p",

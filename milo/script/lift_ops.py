@@ -492,12 +492,11 @@ def _membership(block: Block, is_in: bool, left: Value, right: Value, path: Path
     if is_plain(left) and is_plain(right):
         result = plainly(block, path, operator.contains, right, left)
         return result if result is GARBAGE else bool(result) == is_in
-    if isinstance(right, Items) and is_plain(left) and all(map(is_plain, right.items)):
-        if right.present is None and right.kind != "window":
-            result = plainly(block, path, operator.contains, list(right.items), left)
-            return result if result is GARBAGE else bool(result) == is_in
     if not isinstance(right, Items) or right.present is not None or right.kind == "window":
         raise NotLiftable("'in' where the values differ from candle to candle")
+    if is_plain(left) and all(map(is_plain, right.items)):
+        result = plainly(block, path, operator.contains, right.items, left)
+        return result if result is GARBAGE else bool(result) == is_in
     if not is_number(left):
         raise NotLiftable("'in' for what is no number")
     found: Value = False
