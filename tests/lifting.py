@@ -14,11 +14,7 @@ from milo.script.lift import Lifted, plan_lift
 from milo.script.names import INDICATOR_NAMES
 from milo.script.runner import Outcome, ScriptRunner
 from milo.script.views import CandleBase
-from tests.script_runs import HOUR_MS, START_MS
-
-
-def _import_nothing(name: str, *_: object) -> object:
-    raise ImportError(name)
+from tests.script_runs import HOUR_MS, START_MS, _import_for_compiled_code
 
 
 def columns(count: int, seed: int, *, hostile: bool = True) -> list[np.ndarray]:
@@ -62,7 +58,7 @@ class Reference:
 
 def by_runner(text: str, parts: list[np.ndarray], inputs: dict[str, float]) -> Reference:
     """Run a script on each prefix, each with candles and indicators of its own."""
-    runner = ScriptRunner(max_awaits=200_000, recursion=400, c_import=_import_nothing)
+    runner = ScriptRunner(max_awaits=200_000, recursion=400, c_import=_import_for_compiled_code)
     runner.load("my.script", textwrap.dedent(text).encode())
     runner.session.inputs = inputs
     outcomes: list[Outcome | None] = []

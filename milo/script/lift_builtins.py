@@ -38,6 +38,7 @@ from milo.script.lift_values import (
     Items,
     Line,
     NotLiftable,
+    Objects,
     Opaque,
     Path,
     Row,
@@ -292,6 +293,8 @@ def _isinstance(
     def one(value: Value, part: Path) -> Value:
         if isinstance(value, Column):
             value = SAMPLES[value.kind]
+        elif isinstance(value, Objects):
+            return plainly(calls.block, part, lambda: issubclass(value.kind, kinds))
         elif isinstance(value, Opaque):
             value = ""
         elif isinstance(value, Items) and value.kind in ("tuple", "list"):

@@ -13,6 +13,7 @@ import numpy as np
 
 from milo.script.guards import guarded_method
 from milo.script.lift_ops import (
+    DATES,
     Block,
     bool_items,
     compare,
@@ -31,6 +32,7 @@ from milo.script.lift_values import (
     Line,
     Method,
     NotLiftable,
+    Objects,
     Opaque,
     Path,
     Row,
@@ -132,13 +134,16 @@ class Calls:
         is_own = id(function) in self._library.elementwise or id(function) in self._library.plain
         if not callable(function):
             return self.block.fail(path)
-        if not is_own and not isinstance(getattr(function, "__self__", None), _METHOD_OWNERS):
+        owner = getattr(function, "__self__", None)
+        of_class = owner if isinstance(owner, type) else function
+        is_date = isinstance(of_class, type) and issubclass(of_class, DATES)
+        if not (is_own or is_date or isinstance(owner, _METHOD_OWNERS)):
             raise NotLiftable("a call that has no form over arrays")
         if all(_is_known(value) for value in everything):
             values = [plain_of(value) for value in arguments]
             named = {name: plain_of(value) for name, value in options.items()}
             return known(plainly(self.block, path, lambda: function(*values, **named)))
-        if id(function) not in self._library.elementwise or options:
+        if not (is_date or id(function) in self._library.elementwise) or options:
             raise NotLiftable("this call takes values that are the same for all candles")
         return self.apply(function, arguments, path)
 
@@ -154,12 +159,21 @@ class Calls:
     def _method(
         self, method: Method, arguments: list[Value], options: dict[str, Value], path: Path
     ) -> Value:
-        raise NotLiftable(f"'.{method.name}' has no form over arrays")
+        owner, name = method.owner, method.name
+        if not isinstance(owner, Objects) or not all(
+            map(_is_known, (*arguments, *options.values()))
+        ):
+            raise NotLiftable(f"'.{name}' has no form over arrays")
+        values = [plain_of(value) for value in arguments]
+        named = {word: plain_of(value) for word, value in options.items()}
+        return each(self.block, path, lambda one: getattr(one, name)(*values, **named), (owner,))
 
     def attribute(self, owner: Value, name: str, path: Path) -> Value:
         """Return `owner.name` of a plain value."""
+        if isinstance(owner, Objects) and not callable(getattr(owner.kind, name, None)):
+            return each(self.block, path, lambda one: getattr(one, name), (owner,))
         if not is_plain(owner):
-            if isinstance(owner, Column | Items | Opaque | Line | History | Row):
+            if isinstance(owner, Column | Objects | Items | Opaque | Line | History | Row):
                 return Method(owner, name)
             return self.block.fail(path)
         if isinstance(owner, _MUTABLE) and name not in _DICT_METHODS:
@@ -213,6 +227,8 @@ class Calls:
                 return GARBAGE
             longest = FLOAT_LENGTH if not spec else len(made) + _FORMATTED_LENGTH
             return Opaque(self._longest_number(value, spec, len(made), longest))
+        if isinstance(value, Objects):
+            return each(self.block, path, lambda one: format(convert(one), spec), (value,))
         if isinstance(value, Opaque) or conversion != -1:
             made = plainly(self.block, path, format, "", spec)
             longest = value.longest if isinstance(value, Opaque) else MAX_SEQUENCE

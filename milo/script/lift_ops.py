@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import datetime
 import itertools
 import operator
 import re
@@ -28,10 +29,10 @@ from milo.script.lift_values import (
     Function,
     Garbage,
     History,
-    Inert,
     Items,
     Line,
     NotLiftable,
+    Objects,
     Opaque,
     Path,
     Row,
@@ -150,6 +151,8 @@ def _width(value: Value) -> int:
 def _listed(value: Value, at: Whole, count: int) -> list[Any]:
     if isinstance(value, Column):
         return list(value.items[at].tolist())
+    if isinstance(value, Objects):
+        return list(value.items[at])
     if isinstance(value, Items):
         rows = zip(*(_listed(item, at, count) for item in value.items), strict=True)
         listed = [tuple(row) if value.kind == "tuple" else list(row) for row in rows]
@@ -170,6 +173,7 @@ def _one_by_one(block: Block, at: Whole, run: Callable[..., Any], lists: list[An
     return results
 
 
+DATES: Final = (datetime.datetime, datetime.date, datetime.time, datetime.timedelta)
 _TYPES: Final[dict[type, Any]] = {float: np.float64, int: np.int64, bool: np.bool_}
 
 
@@ -192,6 +196,11 @@ def _columns(block: Block, at: Whole, results: list[Any]) -> Value:
             continue
         if kind is str:
             pairs.append((mask, Opaque(max(map(len, taken)))))
+            continue
+        if kind in DATES:
+            objects = np.empty(block.size, dtype=np.object_)
+            objects[at[chosen]] = taken
+            pairs.append((mask, Objects(objects, kind)))
             continue
         if kind not in _TYPES:
             raise NotLiftable(f"a {kind.__name__} for each candle")
@@ -240,7 +249,7 @@ PYTHON_OPERATIONS: Final[dict[type[ast.operator], Callable[..., Any]]] = {
     ast.BitOr: operator.or_,
     ast.BitXor: operator.xor,
 }
-_NEVER_OPERANDS: Final = (History, Line, Row, Function, Inert)
+_NEVER_OPERANDS: Final = (History, Line, Row, Function)
 """No operator takes them: a TypeError in Python."""
 
 
@@ -254,6 +263,8 @@ def binary(block: Block, kind: type[ast.operator], left: Value, right: Value, pa
         if isinstance(left, str) and kind is ast.Mod:
             raise NotLiftable("a % format of what is no number")
         return block.fail(path)
+    if isinstance(left, Objects) or isinstance(right, Objects):
+        return each(block, path, PYTHON_OPERATIONS[kind], (left, right))
     if kind is ast.Add:
         return _joined(block, left, right, path)
     if kind is ast.Mod and isinstance(left, str):
@@ -444,6 +455,8 @@ def compare(block: Block, kind: type[ast.cmpop], left: Value, right: Value, path
         return result
     if is_number(left) and is_number(right):
         return _compared(block, on_values, on_arrays, left, right, path)
+    if isinstance(left, Objects) or isinstance(right, Objects):
+        return each(block, path, on_values, (left, right))
     is_equality = kind in (ast.Eq, ast.NotEq)
     if isinstance(left, Line) or isinstance(right, Line):
         other = right if isinstance(left, Line) else left
@@ -530,6 +543,9 @@ def truth(block: Block, value: Value, path: Path) -> bool | Bools:
         return value.items if value.kind == "b" else value.items != 0
     if isinstance(value, Opaque):
         raise NotLiftable("a decision by a text that differs from candle to candle")
+    if isinstance(value, Objects):
+        found = each(block, path, bool, (value,))
+        return bool_items(found) if isinstance(found, Column) else False
     if isinstance(value, Items):
         return _any_present(value)
     if isinstance(value, History | Line):

@@ -67,6 +67,11 @@ LIFTED = {
     "condition_true = rsi[-1] > level",
     "rounding": "condition_true = round(lastclose, 1) > int(previousclose) // 1 + 0.05",
     "time": "condition_true = data[-1].time // 3600000 % 24 in (0, 8, 16)",
+    "dates": "from datetime import datetime, timezone, timedelta, date\n"
+    "opened = datetime.fromtimestamp(data[-1].time / 1000, timezone.utc)\n"
+    "is_day = 8 <= opened.hour < 16 and opened.weekday() < 5\n"
+    "later = opened + timedelta(hours=2)\nprint(f'{opened:%Y-%m-%d} {later}', opened.isoformat())\n"
+    "condition_true = is_day and later.date() >= date(2026, 1, 2)",
     "forming candle": "condition_true = live_candle is None and len(chart_data) == len(data)",
     "drawing": 'rsi = await calculate_rsi(data, 5)\nplot(rsi, "rsi", pane="r")\n'
     'if rsi[-1] > 50:\n    mark(f"at {rsi[-1]:.1f}")\n'
