@@ -503,9 +503,8 @@ def library_of(functions: Mapping[str, Any]) -> Library:
     elementwise = {
         id(functions[name]) for name in ("pow", "hex", "bin", "oct", "chr", "ord", "repr")
     }
-    elementwise |= {
-        id(getattr(statistics, name)) for name in MODULES["statistics"] - {"StatisticsError"}
-    }
+    # The others of statistics are so slow for one candle that arrays gain nothing.
+    elementwise.add(id(statistics.fmean))
     for name in MODULES["math"]:
         # Some functions are younger than the oldest Python that Milo runs on.
         function = getattr(functions["math"], name) if hasattr(math, name) else None
@@ -516,11 +515,13 @@ def library_of(functions: Mapping[str, Any]) -> Library:
             handlers[id(function)] = _math_handler(function, _MATH[name])
         elif name in _ROUNDINGS:
             handlers[id(function)] = _rounding(function, _ROUNDINGS[name])
+    statistical = MODULES["statistics"] - {"StatisticsError"}
     plain = ("datetime", "timedelta", "timezone", "divmod", "sorted", "dict", "set")
     return Library(
         functions=functions,
         indicators={id(functions[name]): name for name in INDICATOR_NAMES},
         handlers=handlers,
         elementwise=frozenset(elementwise),
-        plain=frozenset(id(functions[name]) for name in plain),
+        plain=frozenset(id(functions[name]) for name in plain)
+        | {id(getattr(statistics, name)) for name in statistical},
     )

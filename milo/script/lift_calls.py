@@ -51,6 +51,12 @@ FLOAT_LENGTH: Final = 24
 """Characters of the longest float's repr."""
 _FORMATTED_LENGTH: Final = 330
 SAMPLES: Final[dict[str, Any]] = {"f": 1.5, "i": 1, "b": True}
+_DATES: Final[dict[type, Any]] = {
+    datetime.datetime: datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC),
+    datetime.date: datetime.date(2026, 1, 1),
+    datetime.time: datetime.time(0),
+    datetime.timedelta: datetime.timedelta(0),
+}
 _MUTABLE: Final = (dict, set, list)
 _METHOD_OWNERS: Final = (
     str, int, float, dict, type, datetime.date, datetime.time, datetime.timedelta,
@@ -228,7 +234,9 @@ class Calls:
             longest = FLOAT_LENGTH if not spec else len(made) + _FORMATTED_LENGTH
             return Opaque(self._longest_number(value, spec, len(made), longest))
         if isinstance(value, Objects):
-            return each(self.block, path, lambda one: format(convert(one), spec), (value,))
+            # Whether a date has a text depends on the format alone.
+            made = plainly(self.block, path, lambda: format(convert(_DATES[value.kind]), spec))
+            return made if made is GARBAGE else Opaque(len(made) + _FORMATTED_LENGTH)
         if isinstance(value, Opaque) or conversion != -1:
             made = plainly(self.block, path, format, "", spec)
             longest = value.longest if isinstance(value, Opaque) else MAX_SEQUENCE
@@ -238,12 +246,11 @@ class Calls:
     @staticmethod
     def _longest_number(value: Column, spec: str, sample: int, longest: int) -> int:
         """Bound the text by the largest number, where they are of ordinary size."""
-        finite = value.items[np.isfinite(value.items)] if value.kind == "f" else value.items
-        if not spec or not len(finite):
+        largest = float(np.fmax.reduce(np.abs(value.items))) if spec else math.inf
+        if not largest < math.inf:
             return longest
-        largest = max(abs(float(finite.min())), abs(float(finite.max())), 1.0)
         # A sign, percents, and a comma for each three digits.
-        return sample + int((math.log10(largest) + 4) * 1.4) + 4
+        return sample + int((math.log10(max(largest, 1.0)) + 4) * 1.4) + 4
 
     # Drawing -------------------------------------------------------------------------------------
 

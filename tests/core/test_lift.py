@@ -102,6 +102,9 @@ NOT_LIFTED = {
     "period = 5 if volume else 7\nrsi = await calculate_rsi(data, period)\n"
     "condition_true = True": "line 2: calculate_rsi",
     "found = []\nfound.append(lastclose)\ncondition_true = True": "line 2: '.append'",
+    "import statistics\ncondition_true = statistics.pstdev([c.close for c in data[-5:]]) > 1": (
+        "line 2: this call takes values that are the same for all candles"
+    ),
     "d = {}\nd[1] = lastclose\ncondition_true = True": "line 2: an item is changed",
     "def f(x):\n    return f(x)\ncondition_true = f(lastclose)": "calls nested more than",
     "print(lastclose)": "condition_true is never assigned",
@@ -217,7 +220,7 @@ def test_no_candles_no_decisions() -> None:
         ("stochastic_rsi", True),
         ("ema_trend", True),
         ("breakout", True),
-        ("bands_with_inputs", True),
+        ("bands_with_inputs", False),
         ("history_loop", False),
         ("rsi_reversion", False),
         ("hidden_bullish_divergence", False),
