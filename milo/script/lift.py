@@ -132,6 +132,8 @@ class LiftPlan:
                     answer.add(block, walk, start - first)
                 except RecursionError:
                     raise NotLiftable("nested too deeply") from None
+                except MemoryError:
+                    raise NotLiftable("too many arrays at once") from None
         return answer.lifted()
 
 
