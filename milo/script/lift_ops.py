@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import datetime
 import itertools
 import operator
 import re
@@ -28,10 +29,10 @@ from milo.script.lift_values import (
     Function,
     Garbage,
     History,
-    Inert,
     Items,
     Line,
     NotLiftable,
+    Objects,
     Opaque,
     Path,
     Row,
@@ -126,21 +127,32 @@ def each(block: Block, path: Path, run: Callable[..., Any], values: Sequence[Val
     at = np.flatnonzero(wanted)
     if not len(at):
         return GARBAGE
-    everywhere = len(at) == block.size
-    lists = [_listed(value, None if everywhere else at, len(at)) for value in values]
-    try:
-        results = list(map(run, *lists))
-    except SCRIPT_ERRORS:
-        results = _one_by_one(block, at, run, lists)
+    # Lists of Python's numbers are large: not too many at a time.
+    width = max(1, _AT_ONCE // (1 + sum(map(_width, values))))
+    results: list[Any] = []
+    for start in range(0, len(at), width):
+        part = at[start : start + width]
+        lists = [_listed(value, part, len(part)) for value in values]
+        try:
+            results += list(map(run, *lists))
+        except SCRIPT_ERRORS:
+            results += _one_by_one(block, part, run, lists)
     return _columns(block, at, results)
 
 
 _FAILED: Final = object()
+_AT_ONCE: Final = 500_000
 
 
-def _listed(value: Value, at: Whole | None, count: int) -> list[Any]:
+def _width(value: Value) -> int:
+    return sum(map(_width, value.items)) if isinstance(value, Items) else 1
+
+
+def _listed(value: Value, at: Whole, count: int) -> list[Any]:
     if isinstance(value, Column):
-        return list((value.items if at is None else value.items[at]).tolist())
+        return list(value.items[at].tolist())
+    if isinstance(value, Objects):
+        return list(value.items[at])
     if isinstance(value, Items):
         rows = zip(*(_listed(item, at, count) for item in value.items), strict=True)
         listed = [tuple(row) if value.kind == "tuple" else list(row) for row in rows]
@@ -161,6 +173,7 @@ def _one_by_one(block: Block, at: Whole, run: Callable[..., Any], lists: list[An
     return results
 
 
+DATES: Final = (datetime.datetime, datetime.date, datetime.time, datetime.timedelta)
 _TYPES: Final[dict[type, Any]] = {float: np.float64, int: np.int64, bool: np.bool_}
 
 
@@ -183,6 +196,11 @@ def _columns(block: Block, at: Whole, results: list[Any]) -> Value:
             continue
         if kind is str:
             pairs.append((mask, Opaque(max(map(len, taken)))))
+            continue
+        if kind in DATES:
+            objects = np.empty(block.size, dtype=np.object_)
+            objects[at[chosen]] = taken
+            pairs.append((mask, Objects(objects, kind)))
             continue
         if kind not in _TYPES:
             raise NotLiftable(f"a {kind.__name__} for each candle")
@@ -231,7 +249,7 @@ PYTHON_OPERATIONS: Final[dict[type[ast.operator], Callable[..., Any]]] = {
     ast.BitOr: operator.or_,
     ast.BitXor: operator.xor,
 }
-_NEVER_OPERANDS: Final = (History, Line, Row, Function, Inert)
+_NEVER_OPERANDS: Final = (History, Line, Row, Function)
 """No operator takes them: a TypeError in Python."""
 
 
@@ -245,6 +263,8 @@ def binary(block: Block, kind: type[ast.operator], left: Value, right: Value, pa
         if isinstance(left, str) and kind is ast.Mod:
             raise NotLiftable("a % format of what is no number")
         return block.fail(path)
+    if isinstance(left, Objects) or isinstance(right, Objects):
+        return each(block, path, PYTHON_OPERATIONS[kind], (left, right))
     if kind is ast.Add:
         return _joined(block, left, right, path)
     if kind is ast.Mod and isinstance(left, str):
@@ -272,17 +292,31 @@ _CONVERSION: Final = re.compile(r"%[^a-zA-Z%]*[a-zA-Z%]")
 
 
 def _percent(block: Block, left: str, right: Value, path: Path) -> Value:
-    parts = right.items if isinstance(right, Items) else (right,)
     if isinstance(right, Items) and (right.kind != "tuple" or right.present is not None):
         raise NotLiftable("a % format of a list")
-    if not all(is_plain(part) or kind_of(part) == "f" for part in parts):
-        raise NotLiftable("a % format of this kind of value")
     letters = {found[-1] for found in _CONVERSION.findall(left)}
     if not letters <= set("%eEfFgGrs"):
         raise NotLiftable("a % format for whole numbers")
-    sample = tuple(part if is_plain(part) else 1.5 for part in parts)
-    made = plainly(block, path, OPERATIONS["mod"], left, sample)
-    return made if made is GARBAGE else Opaque(len(made) + 320 * len(parts))
+    parts = right.items if isinstance(right, Items) else (right,)
+
+    def one(*values: Any) -> Value:
+        *given, part = values
+        if not all(is_plain(item) or isinstance(item, Column | Opaque) for item in given):
+            raise NotLiftable("a % format of this kind of value")
+        sample = tuple(item if is_plain(item) else _SAMPLES[kind_of(item)] for item in given)
+        made = plainly(block, part, PYTHON_OPERATIONS[ast.Mod], left, sample)
+        if made is GARBAGE or all(map(is_plain, given)):
+            return made
+        return Opaque(len(made) + sum(330 + _longest(item) for item in given))
+
+    return spread(block, path, one, parts)
+
+
+_SAMPLES: Final[dict[str, Any]] = {"f": 1.5, "i": 1, "b": True, "": "text"}
+
+
+def _longest(value: Value) -> int:
+    return value.longest if isinstance(value, Opaque) else 0
 
 
 def _numbers(
@@ -421,6 +455,8 @@ def compare(block: Block, kind: type[ast.cmpop], left: Value, right: Value, path
         return result
     if is_number(left) and is_number(right):
         return _compared(block, on_values, on_arrays, left, right, path)
+    if isinstance(left, Objects) or isinstance(right, Objects):
+        return each(block, path, on_values, (left, right))
     is_equality = kind in (ast.Eq, ast.NotEq)
     if isinstance(left, Line) or isinstance(right, Line):
         other = right if isinstance(left, Line) else left
@@ -480,6 +516,9 @@ def _membership(block: Block, is_in: bool, left: Value, right: Value, path: Path
         return result if result is GARBAGE else bool(result) == is_in
     if not isinstance(right, Items) or right.present is not None or right.kind == "window":
         raise NotLiftable("'in' where the values differ from candle to candle")
+    if is_plain(left) and all(map(is_plain, right.items)):
+        result = plainly(block, path, operator.contains, right.items, left)
+        return result if result is GARBAGE else bool(result) == is_in
     if not is_number(left):
         raise NotLiftable("'in' for what is no number")
     found: Value = False
@@ -504,6 +543,9 @@ def truth(block: Block, value: Value, path: Path) -> bool | Bools:
         return value.items if value.kind == "b" else value.items != 0
     if isinstance(value, Opaque):
         raise NotLiftable("a decision by a text that differs from candle to candle")
+    if isinstance(value, Objects):
+        found = each(block, path, bool, (value,))
+        return bool_items(found) if isinstance(found, Column) else False
     if isinstance(value, Items):
         return _any_present(value)
     if isinstance(value, History | Line):

@@ -37,6 +37,22 @@ class NotLiftable(Exception):
         return self.message if self.line is None else f"line {self.line}: {self.message}"
 
 
+REASONS: Final[dict[type[ast.AST], str]] = {
+    ast.While: "a 'while' loop",
+    ast.Try: "'try'",
+    ast.Global: "'global'",
+    ast.Nonlocal: "'nonlocal'",
+    ast.Yield: "a generator function",
+    ast.YieldFrom: "a generator function",
+    ast.GeneratorExp: "a generator that is handed on",
+    ast.SetComp: "a set comprehension",
+    ast.DictComp: "a dict comprehension",
+    ast.Set: "a set",
+    ast.Starred: "a star",
+}
+"""How syntax is called that has no form over arrays."""
+
+
 class Path:
     """The candles that take one way through the script; its array is made when one is asked for."""
 
@@ -79,6 +95,16 @@ class Column:
         return self.items.dtype.kind
 
 
+class Objects:
+    """A date, time or duration for each candle: Python's own objects, which cannot be changed."""
+
+    __slots__ = ("items", "kind")
+
+    def __init__(self, items: NDArray[np.object_], kind: type) -> None:
+        self.items = items
+        self.kind = kind
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Choice:
     """Another value, or kind of value, for some candles than for others; the masks are disjoint."""
@@ -104,10 +130,6 @@ class Opaque:
 
     longest: int
     """At most so many characters."""
-
-
-class Inert:
-    """What `print` returns for sure, or an object that is only handed on."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -195,7 +217,7 @@ class Frame:
 
 
 _SPECIAL: Final = (
-    Column, Choice, Garbage, Unbound, Opaque, Inert, Items, History, Line, Row, Function, Call,
+    Column, Objects, Choice, Garbage, Unbound, Opaque, Items, History, Line, Row, Function, Call,
     Method,
 )  # fmt: skip
 
