@@ -55,7 +55,7 @@ from milo.script.request import PositionView
 MAX_REPLY_BYTES: Final = 64 * 1024
 MAX_REQUEST_BYTES: Final = 8 * 1024 * 1024
 CANDLES_A_FRAME: Final = 65_536
-MANY_CANDLES: Final = 4096
+MANY_CANDLES: Final = 20_000
 """From here on they go over column by column, which is faster and larger."""
 
 LOAD: Final = ord("L")
