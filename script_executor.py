@@ -273,12 +273,12 @@ class ScriptExecutor:
 
     async def _give(self, worker: Prepared, candles: Candles) -> None:
         """Let a worker take in candles before it is asked: its time is not charged for that."""
-        frames = worker.take_in(candles)
-        if not frames:
+        parts = worker.take_in(candles)
+        if not parts:
             return
         wait = Budget(cpu_ms=None, wall_s=self._limits.start_wall_s)
         number = self._next_number()
-        worker.process.send(frames)
+        worker.process.send(parts)
         reply, _ = await worker.process.ask(number, ping_frame(number), wait)
         if not isinstance(reply, Ready):
             raise self._no_answer(worker)
@@ -371,13 +371,13 @@ class ScriptExecutor:
         number = self._next_number()
         self._candles = request.candles
         coming = request.forming
-        frames = worker.take_in(request.candles, with_forming=coming is not None)
+        parts = worker.take_in(request.candles, with_forming=coming is not None)
         forming = b""
         if coming is not None:
             forming = pack_row(
                 coming.open_ms, coming.open, coming.high, coming.low, coming.close, coming.volume
             )
-        frames += evaluate_frame(
+        question = evaluate_frame(
             number,
             len(request.candles),
             soft_ms,
@@ -385,6 +385,7 @@ class ScriptExecutor:
             request.account.available_balance,
             request.account.positions,
         )
+        frames = b"".join([*parts, question])
         with self._reserve(is_first):
             reply, cpu_ms = await worker.process.ask(number, frames, budget)
         if not isinstance(reply, Result | Fault):
