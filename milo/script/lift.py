@@ -18,9 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from milo.script.language import CheckedScript
+from milo.script.lift_builtins import library_of
 from milo.script.lift_market import LIFTED_INDICATORS, Market
 from milo.script.lift_ops import Block
 from milo.script.lift_values import (
+    REASONS,
     UNBOUND,
     Bools,
     Column,
@@ -38,7 +40,7 @@ from milo.script.views import CandleBase
 
 __all__ = ["LiftPlan", "Lifted", "NotLiftable", "plan_lift"]
 
-BLOCK: Final = 32_768
+BLOCK: Final = 131_072
 """Candles at once: their arrays stay in the processor's cache."""
 UNKNOWN: Final = -1
 
@@ -81,14 +83,7 @@ def plan_lift(script: CheckedScript) -> LiftPlan:
     return LiftPlan(tree)
 
 
-_NEVER: Final[dict[type[ast.AST], str]] = {
-    ast.While: "a 'while' loop",
-    ast.Try: "'try'",
-    ast.Global: "'global'",
-    ast.Nonlocal: "'nonlocal'",
-    ast.Yield: "a generator function",
-    ast.YieldFrom: "a generator function",
-}
+_NEVER: Final = (ast.While, ast.Try, ast.Global, ast.Nonlocal, ast.Yield, ast.YieldFrom)
 _LISTS: Final = INDICATOR_NAMES - LIFTED_INDICATORS
 _ACCOUNT: Final = frozenset({"available_balance", "open_positions"})
 
@@ -96,8 +91,8 @@ _ACCOUNT: Final = frozenset({"available_balance", "open_positions"})
 def _reasons(tree: ast.Module) -> list[NotLiftable]:
     reasons = []
     for node in ast.walk(tree):
-        if type(node) in _NEVER:
-            reasons.append(NotLiftable(_NEVER[type(node)], getattr(node, "lineno", None)))
+        if isinstance(node, _NEVER):
+            reasons.append(NotLiftable(REASONS[type(node)], node.lineno))
         elif isinstance(node, ast.Name) and node.id in _ACCOUNT:
             text = f"'{node.id}' depends on what was traded before"
             reasons.append(NotLiftable(text, node.lineno))
@@ -126,10 +121,11 @@ class LiftPlan:
         count = len(base)
         functions = script_builtins(Session(0), _no_import)
         market = Market(base, functions)
+        library = library_of(functions)
         answer = _Answer.empty(max(0, count - first))
         for start in range(first, count, BLOCK):
             block = Block(start, min(start + BLOCK, count))
-            walk = Walk(block, market, functions, inputs)
+            walk = Walk(block, market, library, inputs)
             with np.errstate(all="ignore"):
                 try:
                     walk.run(self.tree)

@@ -272,17 +272,31 @@ _CONVERSION: Final = re.compile(r"%[^a-zA-Z%]*[a-zA-Z%]")
 
 
 def _percent(block: Block, left: str, right: Value, path: Path) -> Value:
-    parts = right.items if isinstance(right, Items) else (right,)
     if isinstance(right, Items) and (right.kind != "tuple" or right.present is not None):
         raise NotLiftable("a % format of a list")
-    if not all(is_plain(part) or kind_of(part) == "f" for part in parts):
-        raise NotLiftable("a % format of this kind of value")
     letters = {found[-1] for found in _CONVERSION.findall(left)}
     if not letters <= set("%eEfFgGrs"):
         raise NotLiftable("a % format for whole numbers")
-    sample = tuple(part if is_plain(part) else 1.5 for part in parts)
-    made = plainly(block, path, OPERATIONS["mod"], left, sample)
-    return made if made is GARBAGE else Opaque(len(made) + 320 * len(parts))
+    parts = right.items if isinstance(right, Items) else (right,)
+
+    def one(*values: Any) -> Value:
+        *given, part = values
+        if not all(is_plain(item) or isinstance(item, Column | Opaque) for item in given):
+            raise NotLiftable("a % format of this kind of value")
+        sample = tuple(item if is_plain(item) else _SAMPLES[kind_of(item)] for item in given)
+        made = plainly(block, part, PYTHON_OPERATIONS[ast.Mod], left, sample)
+        if made is GARBAGE or all(map(is_plain, given)):
+            return made
+        return Opaque(len(made) + sum(330 + _longest(item) for item in given))
+
+    return spread(block, path, one, parts)
+
+
+_SAMPLES: Final[dict[str, Any]] = {"f": 1.5, "i": 1, "b": True, "": "text"}
+
+
+def _longest(value: Value) -> int:
+    return value.longest if isinstance(value, Opaque) else 0
 
 
 def _numbers(
@@ -480,6 +494,9 @@ def _membership(block: Block, is_in: bool, left: Value, right: Value, path: Path
         return result if result is GARBAGE else bool(result) == is_in
     if not isinstance(right, Items) or right.present is not None or right.kind == "window":
         raise NotLiftable("'in' where the values differ from candle to candle")
+    if is_plain(left) and all(map(is_plain, right.items)):
+        result = plainly(block, path, operator.contains, right.items, left)
+        return result if result is GARBAGE else bool(result) == is_in
     if not is_number(left):
         raise NotLiftable("'in' for what is no number")
     found: Value = False

@@ -1,10 +1,11 @@
-"""Which names belong to a function of a lifted script (layer 1)."""
+"""Names and parameters of the functions of a lifted script (layer 1)."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
 
+from milo.script.lift_values import Function, Value
 from milo.script.places import running_children
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
@@ -50,3 +51,24 @@ def _walrus_targets(node: ast.AST) -> Iterator[ast.AST]:
     for inner in ast.walk(node):
         if isinstance(inner, ast.NamedExpr):
             yield inner.target
+
+
+def arguments_of(
+    function: Function, arguments: list[Value], options: dict[str, Value]
+) -> dict[str, Value] | None:
+    """Return the values of the parameters; None where Python would refuse the call."""
+    names = [argument.arg for argument in function.arguments.args]
+    only_named = [argument.arg for argument in function.arguments.kwonlyargs]
+    if len(arguments) > len(names):
+        return None
+    given = dict(zip(names, arguments, strict=False))
+    for name, value in options.items():
+        if name in given or name not in (*names, *only_named):
+            return None
+        given[name] = value
+    with_default = names[len(names) - len(function.defaults) :]
+    for name, value in zip(with_default, function.defaults, strict=True):
+        given.setdefault(name, value)
+    for name, value in function.named_defaults.items():
+        given.setdefault(name, value)
+    return given if given.keys() == {*names, *only_named} else None

@@ -37,6 +37,22 @@ class NotLiftable(Exception):
         return self.message if self.line is None else f"line {self.line}: {self.message}"
 
 
+REASONS: Final[dict[type[ast.AST], str]] = {
+    ast.While: "a 'while' loop",
+    ast.Try: "'try'",
+    ast.Global: "'global'",
+    ast.Nonlocal: "'nonlocal'",
+    ast.Yield: "a generator function",
+    ast.YieldFrom: "a generator function",
+    ast.GeneratorExp: "a generator that is handed on",
+    ast.SetComp: "a set comprehension",
+    ast.DictComp: "a dict comprehension",
+    ast.Set: "a set",
+    ast.Starred: "a star",
+}
+"""How syntax is called that has no form over arrays."""
+
+
 class Path:
     """The candles that take one way through the script; its array is made when one is asked for."""
 
