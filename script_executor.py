@@ -429,10 +429,18 @@ class ScriptExecutor:
                 broken = await self._broken(failure, candle)
                 if not failure.is_breach:
                     raise broken from None
+                ways &= ~AskedWays.ARRAYS
                 if broken.security or not pace.slow_down():
                     merger.failed(broken)
                 continue
-            fault = reply if isinstance(reply, Fault) else breach_of(reply)
+            if isinstance(reply, Fault):
+                # Between two candles, or in what is done for all of them.
+                ways &= ~AskedWays.ARRAYS
+                broken = await self._faulted(reply, asked.candle_ms, candle, asked.candle_ms)
+                if not pace.slow_down():
+                    merger.failed(broken)
+                continue
+            fault = breach_of(reply)
             if fault is not None and not merger.is_done:
                 candle = iso_minute(int(candles.open_ms[merger.next]))
                 merger.failed(await self._faulted(fault, asked.candle_ms, candle, asked.candle_ms))
@@ -450,7 +458,7 @@ class ScriptExecutor:
             candle_ms += self._limits.more_ms_for(len(worker.known))
         self._evaluations += 1
         worker.has_decided = True
-        stop = merger.stop if pace.slice_ms else merger.next + 1
+        stop = pace.stop(merger.next, merger.stop)
         if merger.has_differed or pace.is_slow:
             ways = AskedWays(0)
         if stop == merger.stop:
