@@ -369,9 +369,9 @@ class ScriptExecutor:
             self._limits.first_cpu_ms if is_first else self._limits.cpu_ms
         )
         number = self._next_number()
-        self._candles = request.candles
         coming = request.forming
         parts = worker.take_in(request.candles, with_forming=coming is not None)
+        self._candles = worker.known
         forming = b""
         if coming is not None:
             forming = pack_row(

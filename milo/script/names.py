@@ -245,7 +245,7 @@ class MarketNames:
         self._items: list[tuple[str, memoryview, int]] = []
         for name in used & _NUMBERS:
             if name == "averagevolume":
-                values = average_volume(base.column("volume"))
+                values = _average_volume(base)
             else:
                 values = base.column(_NUMBER_COLUMNS.get(name, name))
             behind = 2 if name == "previousclose" else 1
@@ -268,6 +268,16 @@ class MarketNames:
         if self._has_forming:
             names["live_candle"] = self._base.row(count - 1) if count > closed_count else None
         return names
+
+
+def _average_volume(base: CandleBase) -> Floats:
+    """Return it for all candles, found once while no others come."""
+    key = ("averagevolume",)
+    values: Floats | None = base.computed.found.get(key)
+    if values is None:
+        values = base.computed.found[key] = average_volume(base.column("volume"))
+        base.computed.tally[0] += len(values)
+    return values
 
 
 _NUMBER_COLUMNS: Final = {"lastclose": "close", "previousclose": "close"}
