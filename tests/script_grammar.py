@@ -71,7 +71,7 @@ class Grammar:
         rng, pad = self.rng, "    " * depth
         kind = rng.choices(
             ["assign", "augment", "if", "for", "draw", "unpack", "assert", "def"],
-            [10, 3, 6 if depth < 3 else 0, 2 if depth < 2 else 0, 2, 1, 0.1, 0.7],
+            [10, 3, 6 if depth < 3 else 0, 3 if depth < 2 else 0, 2, 1, 0.1, 0.7],
         )[0]
         if kind == "assign":
             value = self.number(3) if rng.random() < 0.7 else self.condition(2)
@@ -112,7 +112,10 @@ class Grammar:
             ["range(3)", "range(1, 4)", "(1, 2.5, 3)", "rsi[-3:]", "[1, lastclose]"]
         )
         was_in_loop, self.is_in_loop = self.is_in_loop, True
-        text = f"{pad}for {name} in {source}:\n{self.body(depth + 1)}"
+        total = self.bind(depth)
+        text = f"{pad}{total} = {self.leaf()}\n"
+        text += f"{pad}for {name} in {source}:\n{self.body(depth + 1)}"
+        text += f"{pad}    {total} += {self.number(1)}\n"
         self.is_in_loop = was_in_loop
         if rng.random() < 0.2:
             text += f"{pad}else:\n{self.body(depth + 1)}"
@@ -139,8 +142,10 @@ class Grammar:
 
     def body(self, depth: int) -> str:
         text = "".join(self.statement(depth) for _ in range(self.rng.randint(1, 2)))
-        if self.is_in_loop and self.rng.random() < 0.3:
-            text += "    " * depth + self.rng.choice(["break\n", "continue\n"])
+        if self.is_in_loop and self.rng.random() < 0.4:
+            pad = "    " * depth
+            text += f"{pad}if {self.condition(1)}:\n{pad}    "
+            text += self.rng.choice(["break\n", "continue\n"])
         return text
 
     def bind(self, depth: int, letter: str = "v") -> str:

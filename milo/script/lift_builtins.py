@@ -45,6 +45,7 @@ from milo.script.lift_values import (
     is_number,
     is_plain,
     kind_of,
+    merge,
 )
 from milo.script.names import INDICATOR_NAMES
 from milo.script.vocabulary import MODULES
@@ -179,13 +180,42 @@ def _all_or_any(
     return decide_over(calls, items, [], is_any=is_any)
 
 
+_MOST_DIGITS: Final = 15
+
+
+def _round_to(calls: Calls, number: Value, digits: Value, path: Path) -> Value:
+    """Return `round(number, digits)`.
+
+    Where the scaled number is not near the middle of two whole ones, its rounding is plain; and
+    the quotient of two exact numbers is the float nearest to that decimal, as Python's is.
+    """
+    is_plain_case = isinstance(number, Column) and number.kind == "f" and type(digits) is int
+    if not is_plain_case or not 0 <= digits <= _MOST_DIGITS:
+        return calls.apply(round, [number, digits], path)
+    power = 10.0**digits
+    scaled = number.items * power
+    whole = np.rint(scaled)
+    is_sure = np.abs(scaled) < 2.0**40
+    is_sure &= np.abs(scaled - whole) < 0.499
+    rounded = Column(whole / power)
+    if is_sure.all():
+        return rounded
+    others = calls.apply(round, [number, digits], path.where(is_sure, False))
+    return merge([(is_sure, rounded), (~is_sure, others)])
+
+
 def _round(calls: Calls, arguments: list[Value], options: dict[str, Value], path: Path) -> Value:
     given = dict(zip(("number", "ndigits"), arguments, strict=False)) | options
     if "number" not in given or given.keys() - {"number", "ndigits"} or len(arguments) > 2:
         return calls.block.fail(path)
     digits = given.get("ndigits")
     if digits is not None:
-        return calls.apply(round, [given["number"], digits], path)
+        return spread(
+            calls.block,
+            path,
+            lambda one, part: _round_to(calls, one, digits, part),
+            [given["number"]],
+        )
     return _to_whole(calls, [given["number"]], path, np.rint, round)
 
 

@@ -126,21 +126,30 @@ def each(block: Block, path: Path, run: Callable[..., Any], values: Sequence[Val
     at = np.flatnonzero(wanted)
     if not len(at):
         return GARBAGE
-    everywhere = len(at) == block.size
-    lists = [_listed(value, None if everywhere else at, len(at)) for value in values]
-    try:
-        results = list(map(run, *lists))
-    except SCRIPT_ERRORS:
-        results = _one_by_one(block, at, run, lists)
+    # Lists of Python's numbers are large: not too many at a time.
+    width = max(1, _AT_ONCE // (1 + sum(map(_width, values))))
+    results: list[Any] = []
+    for start in range(0, len(at), width):
+        part = at[start : start + width]
+        lists = [_listed(value, part, len(part)) for value in values]
+        try:
+            results += list(map(run, *lists))
+        except SCRIPT_ERRORS:
+            results += _one_by_one(block, part, run, lists)
     return _columns(block, at, results)
 
 
 _FAILED: Final = object()
+_AT_ONCE: Final = 500_000
 
 
-def _listed(value: Value, at: Whole | None, count: int) -> list[Any]:
+def _width(value: Value) -> int:
+    return sum(map(_width, value.items)) if isinstance(value, Items) else 1
+
+
+def _listed(value: Value, at: Whole, count: int) -> list[Any]:
     if isinstance(value, Column):
-        return list((value.items if at is None else value.items[at]).tolist())
+        return list(value.items[at].tolist())
     if isinstance(value, Items):
         rows = zip(*(_listed(item, at, count) for item in value.items), strict=True)
         listed = [tuple(row) if value.kind == "tuple" else list(row) for row in rows]

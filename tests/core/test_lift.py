@@ -23,7 +23,7 @@ LIFTED = {
     "average of an indicator": "rsi = await calculate_rsi(data, 5)\n"
     "smooth = await calculate_ema_internal(rsi, 4)\ncondition_true = rsi[-1] > smooth[-1]",
     "catalogue": "upper, middle, lower = await calculate_bbands(data, 5)\n"
-    "condition_true = data[-1].close > upper[-1]",
+    "condition_true = lower[-1] < data[-1].close > middle[-1] < upper[-1]",
     "last value": "condition_true = volume > await calculate_average_volume(data, 5)",
     "fields": 'condition_true = data[-1]["close"] > data[-2].close',
     "prices": "condition_true = low < previousclose < high and open != lastclose\n"
@@ -48,6 +48,13 @@ LIFTED = {
     "condition_true = score >= 1",
     "loop": "total = 0.0\nfor i in range(1, 4):\n    if len(data) <= i:\n        break\n"
     "    total += data[-i].close - data[-i].open\ncondition_true = total > 0",
+    "continue": "total = 0\nfor i in (1, 2, 3):\n    if len(data) < i or data[-i].volume < 10:\n"
+    "        continue\n    total += i\ncondition_true = total in (2, 4)",
+    "else of a loop": "for c in data[-4:]:\n    found = c.close\n    if c.close > c.open:\n"
+    "        break\nelse:\n    found = None\ncondition_true = found is not None and found > open",
+    "return in a loop": "def first(limit):\n    for i in (1, 2, 3):\n"
+    "        if data[-i].volume > limit:\n            return i\n    return -1\n"
+    "condition_true = len(data) > 3 and first(20) == 2",
     "functions": "def rising(series, n=1):\n    if len(series) <= n:\n        return False\n"
     "    return series[-1] > series[-1 - n]\n"
     "rsi = await calculate_rsi(data, 4)\ncondition_true = rising(rsi, n=2)",

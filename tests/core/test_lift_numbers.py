@@ -227,6 +227,23 @@ def test_functions_of_two_numbers_give_the_bits_of_python(name: str) -> None:
         check(function, lifted, block, listed)
 
 
+@pytest.mark.parametrize("digits", [0, 1, 2, 4, 8, 15, -2, 30, True, None])
+def test_rounding_to_decimals_gives_the_bits_of_python(digits: Any) -> None:
+    rng = random.Random(6)
+    ties = [(2 * k + 1) / 2 / 10.0**d for d in range(5) for k in range(-300, 300)]
+    near = [math.nextafter(tie, rng.choice([-1e9, 1e9])) for tie in ties]
+    prices = [rng.uniform(0, 1e5) for _ in range(5000)]
+    values = [*FLOATS, *ties, *near, *prices, 2.675, 1.005, -0.001, 0.049999999999999996]
+    block = Block(0, len(values))
+    calls = Calls(block, library_of(FUNCTIONS), {})
+
+    with np.errstate(all="ignore"):
+        lifted = calls.call(round, [column(values), digits], {}, Path())
+
+    sure = check(lambda value: round(value, digits), lifted, block, [(v,) for v in values])
+    assert sure > len(values) * 0.9
+
+
 def test_the_path_decides_whose_errors_count() -> None:
     block = Block(0, 4)
     path = Path().where(np.array([True, True, False, False]))

@@ -13,7 +13,7 @@ from tests.script_grammar import Grammar
 
 CANDLES = 40
 GROUPS = 12
-SCRIPTS = 25
+SCRIPTS = 20
 
 
 @pytest.mark.parametrize("group", range(GROUPS))
