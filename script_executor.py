@@ -273,12 +273,12 @@ class ScriptExecutor:
 
     async def _give(self, worker: Prepared, candles: Candles) -> None:
         """Let a worker take in candles before it is asked: its time is not charged for that."""
-        frames = worker.take_in(candles)
-        if not frames:
+        parts = worker.take_in(candles)
+        if not parts:
             return
         wait = Budget(cpu_ms=None, wall_s=self._limits.start_wall_s)
         number = self._next_number()
-        worker.process.send(frames)
+        worker.process.send(parts)
         reply, _ = await worker.process.ask(number, ping_frame(number), wait)
         if not isinstance(reply, Ready):
             raise self._no_answer(worker)
@@ -369,15 +369,15 @@ class ScriptExecutor:
             self._limits.first_cpu_ms if is_first else self._limits.cpu_ms
         )
         number = self._next_number()
-        self._candles = request.candles
         coming = request.forming
-        frames = worker.take_in(request.candles, with_forming=coming is not None)
+        parts = worker.take_in(request.candles, with_forming=coming is not None)
+        self._candles = worker.known
         forming = b""
         if coming is not None:
             forming = pack_row(
                 coming.open_ms, coming.open, coming.high, coming.low, coming.close, coming.volume
             )
-        frames += evaluate_frame(
+        question = evaluate_frame(
             number,
             len(request.candles),
             soft_ms,
@@ -385,6 +385,7 @@ class ScriptExecutor:
             request.account.available_balance,
             request.account.positions,
         )
+        frames = b"".join([*parts, question])
         with self._reserve(is_first):
             reply, cpu_ms = await worker.process.ask(number, frames, budget)
         if not isinstance(reply, Result | Fault):
@@ -428,10 +429,18 @@ class ScriptExecutor:
                 broken = await self._broken(failure, candle)
                 if not failure.is_breach:
                     raise broken from None
+                ways &= ~AskedWays.ARRAYS
                 if broken.security or not pace.slow_down():
                     merger.failed(broken)
                 continue
-            fault = reply if isinstance(reply, Fault) else breach_of(reply)
+            if isinstance(reply, Fault):
+                # Between two candles, or in what is done for all of them.
+                ways &= ~AskedWays.ARRAYS
+                broken = await self._faulted(reply, asked.candle_ms, candle, asked.candle_ms)
+                if not pace.slow_down():
+                    merger.failed(broken)
+                continue
+            fault = breach_of(reply)
             if fault is not None and not merger.is_done:
                 candle = iso_minute(int(candles.open_ms[merger.next]))
                 merger.failed(await self._faulted(fault, asked.candle_ms, candle, asked.candle_ms))
@@ -449,7 +458,7 @@ class ScriptExecutor:
             candle_ms += self._limits.more_ms_for(len(worker.known))
         self._evaluations += 1
         worker.has_decided = True
-        stop = merger.stop if pace.slice_ms else merger.next + 1
+        stop = pace.stop(merger.next, merger.stop)
         if merger.has_differed or pace.is_slow:
             ways = AskedWays(0)
         if stop == merger.stop:

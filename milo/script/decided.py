@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,6 @@ from milo.script.text import clean_line
 FAILED = 0
 """The code of candles on which the script failed."""
 _MOST_ERRORS = 20
-_SHORT_SLICE_MS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,37 +252,45 @@ def breach_of(reply: Decided) -> Fault | None:
 
 
 class Pace:
-    """How long a worker may decide before it answers.
+    """How many candles a worker may decide before it answers.
 
-    Where one had to be killed, the candle that it was at is not known: it is sought again with
-    shorter slices, and with single candles at last.
+    Where one had to be killed, the candle that it was at is not known: it is sought again among
+    fewer candles, and one by one at last.
     """
 
     def __init__(self, limits: ScriptLimits) -> None:
-        self._slices = (limits.slice_ms, min(_SHORT_SLICE_MS, limits.slice_ms), 0)
+        self._limits = limits
         self._step = 0
         self._left_ms = 0.0
-
-    @property
-    def slice_ms(self) -> int:
-        """0: one candle."""
-        return self._slices[self._step]
 
     @property
     def is_slow(self) -> bool:
         return self._step > 0
 
+    @property
+    def slice_ms(self) -> int:
+        """CPU ms after which the answer is due; 0 for a single candle."""
+        return 0 if self._step == len(_FEW) else self._limits.slice_ms
+
+    def stop(self, next: int, stop: int) -> int:
+        """Return the candle behind the last that is asked for now."""
+        few = (stop, *_FEW)[self._step]
+        return min(stop, next + few)
+
     def used(self, cpu_ms: float) -> None:
-        """Note an answer; what is not found within the time of the longer slice will not be."""
+        """Note an answer; what is not found within the time of a slice or two will not be."""
         self._left_ms -= cpu_ms
         if self._left_ms <= 0:
             self._step = 0
 
     def slow_down(self) -> bool:
         """Note that a worker was killed; False where the candle is known."""
-        if self._step + 1 < len(self._slices):
-            self._left_ms = 2.0 * self.slice_ms
+        if self._step < len(_FEW):
             self._step += 1
+            self._left_ms = 2.0 * self._limits.slice_ms
             return True
         self._step = 0
         return False
+
+
+_FEW: Final = (256, 1)

@@ -40,7 +40,7 @@ from milo.script.views import (
     series_base_of,
 )
 from milo.script.vocabulary import BUILTINS, EXCEPTIONS, MARKET_NAMES
-from milo.ta import INDICATORS
+from milo.ta import INDICATORS, Divergences, ZigZag
 from milo.ta.spec import IndicatorSpec, Returns
 from milo.ta.volume import average_volume
 
@@ -245,7 +245,7 @@ class MarketNames:
         self._items: list[tuple[str, memoryview, int]] = []
         for name in used & _NUMBERS:
             if name == "averagevolume":
-                values = average_volume(base.column("volume"))
+                values = _average_volume(base)
             else:
                 values = base.column(_NUMBER_COLUMNS.get(name, name))
             behind = 2 if name == "previousclose" else 1
@@ -268,6 +268,16 @@ class MarketNames:
         if self._has_forming:
             names["live_candle"] = self._base.row(count - 1) if count > closed_count else None
         return names
+
+
+def _average_volume(base: CandleBase) -> Floats:
+    """Return it for all candles, found once while no others come."""
+    key = ("averagevolume",)
+    values: Floats | None = base.computed.found.get(key)
+    if values is None:
+        values = base.computed.found[key] = average_volume(base.column("volume"))
+        base.computed.tally[0] += len(values)
+    return values
 
 
 _NUMBER_COLUMNS: Final = {"lastclose": "close", "previousclose": "close"}
@@ -347,6 +357,10 @@ def _on_values(spec: IndicatorSpec, arguments: tuple[Any, ...], options: dict[st
         make = _maker(spec, _cached(base.computed, spec, parameters, [base.values]), None)
         _remember(base.computed, spec.name, arguments, options, make)
         return make(count)
+    if spec.name == _DIVERGENCES:
+        known = _known_divergences(taken, parameters)
+        if known is not None:
+            return known
     readied = [
         _Times(value) if name == "data" else _values(value, name) if name in _SERIES else value
         for name, value in zip(spec.takes, taken, strict=True)
@@ -354,7 +368,40 @@ def _on_values(spec: IndicatorSpec, arguments: tuple[Any, ...], options: dict[st
     return spec.function(*readied, *parameters)
 
 
+_DIVERGENCES: Final = "detect_divergences"
 _SERIES: Final = frozenset({"values", "rsi"})
+
+
+def _known_divergences(
+    taken: list[Any], parameters: tuple[Any, ...]
+) -> list[dict[str, Any]] | None:
+    """Return the divergences of points just as calculate_zigzag gave them; None for others.
+
+    They are found once for the whole history: a loop over it asks for each prefix.
+    """
+    rsi, points, data = taken
+    if type(rsi) is not Series or type(data) is not CandleHistory or type(points) is not list:
+        return None
+    series, count = series_base_of(rsi)
+    base, length = base_of(data)
+    is_whole = all(type(number) is int for number in parameters)
+    if count != length or not is_whole or not base.has_times:
+        return None
+    times = base.open_ms
+    for found in list(base.computed.found.values()):
+        if isinstance(found, ZigZag) and len(found) == len(series.values):
+            # The script may have changed the list that it got.
+            if found.points(count, times[:count]) != points:
+                continue
+            key = (_DIVERGENCES, found, *parameters)
+            divergences = series.computed.found.get(key)
+            if divergences is None:
+                divergences = Divergences(series.values, found, *parameters)
+                series.computed.found[key] = divergences
+                series.computed.tally[0] += len(found)
+            items: list[dict[str, Any]] = divergences.items(count, times)
+            return items
+    return None
 
 
 class _Times:

@@ -55,7 +55,7 @@ from milo.script.request import PositionView
 MAX_REPLY_BYTES: Final = 64 * 1024
 MAX_REQUEST_BYTES: Final = 8 * 1024 * 1024
 CANDLES_A_FRAME: Final = 65_536
-MANY_CANDLES: Final = 4096
+MANY_CANDLES: Final = 20_000
 """From here on they go over column by column, which is faster and larger."""
 
 LOAD: Final = ord("L")
@@ -365,22 +365,27 @@ def parse_history(payload: bytes) -> int:
 
 def candle_frames(candles: Candles, start: int) -> bytes:
     """Return the frames that carry the closed candles from index `start` on."""
+    return b"".join(candle_parts(candles, start))
+
+
+def candle_parts(candles: Candles, start: int) -> list[bytes | memoryview]:
+    """Return the same in parts, of many candles without a copy of their columns."""
     count = len(candles) - start
     if count == 1:
         last = candles.candle(-1)
         row = pack_row(last.open_ms, last.open, last.high, last.low, last.close, last.volume)
-        return frame(CANDLES, row)
+        return [frame(CANDLES, row)]
     columns = [candles.open_ms, *(getattr(candles, name) for name in PRICE_COLUMNS)]
     if count < MANY_CANDLES:
         rows = np.stack([column[start:] for column in columns], axis=1, dtype="<f8")
-        return frame(CANDLES, rows.tobytes())
+        return [frame(CANDLES, rows.tobytes())]
     parts: list[bytes | memoryview] = []
     for first in range(start, len(candles), CANDLES_A_FRAME):
         for number, column in enumerate(columns):
             values = memoryview(column[first : first + CANDLES_A_FRAME]).cast("B")
             head = _HEAD.pack(_COLUMN.size + len(values), COLUMN)
-            parts += (head, _COLUMN.pack(number, first), values)
-    return b"".join(parts)
+            parts += (head + _COLUMN.pack(number, first), values)
+    return parts
 
 
 def parse_column(payload: bytes) -> tuple[int, int, memoryview]:

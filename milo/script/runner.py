@@ -1,7 +1,7 @@
 """Runs one script: load it once, evaluate it for each candle (layer 1, used by the worker).
 
-No process, no pipe, no clock here: what bounds an evaluation from outside is passed in as `arm` and
-`disarm`.
+No process, no pipe, no clock here: what bounds evaluations from outside is passed in as `Bounds`.
+One candle and many take the same way, so that they give the same.
 """
 
 from __future__ import annotations

@@ -149,7 +149,7 @@ def test_arrays_that_differ_are_given_up_and_that_is_said() -> None:
 
     before = decider.decided(base, asked(0, 1500))
     # What arrays gave for all candles is worth nothing any more; the script itself shows that.
-    script.runner.session.inputs = {"limit": 20}
+    script.runner.session.inputs = {"limit": 100}
     differing = decider.decided(base, asked(1500, len(LONGER)))
     after = decider.decided(base, asked(0, len(LONGER)))
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from milo.candles import Candles
 from milo.model import ScriptHeader
-from milo.script.protocol import MANY_CANDLES, candle_frames, history_frame
-from milo.script.worker.process import WorkerProcess
+from milo.script.protocol import MANY_CANDLES, candle_parts, history_frame
+from milo.script.worker.process import Parts, WorkerProcess
 
 
 @dataclass(slots=True)
@@ -21,7 +21,7 @@ class Prepared:
     has_decided: bool = False
     """What it computes once for all candles it has, at least in part."""
 
-    def take_in(self, candles: Candles, *, with_forming: bool = False) -> bytes:
+    def take_in(self, candles: Candles, *, with_forming: bool = False) -> Parts:
         """Return the frames of what the worker does not know yet, and note that it knows it.
 
         It may know more than these, but for `with_forming`: that candle's place is behind them.
@@ -31,9 +31,9 @@ class Prepared:
         common = min(count, before)
         is_same = not common or candles.candle(common - 1) == self.known.candle(common - 1)
         if is_same and (count == before or (count < before and count and not with_forming)):
-            return b""
+            return []
         self.known = candles
         if is_same and count > before and count - before < MANY_CANDLES:
-            return candle_frames(candles, before)
+            return candle_parts(candles, before)
         self.has_decided = False
-        return history_frame(count) + (candle_frames(candles, 0) if count else b"")
+        return [history_frame(count), *(candle_parts(candles, 0) if count else [])]
