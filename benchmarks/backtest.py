@@ -109,12 +109,13 @@ def print_times(data: DataSet, results: Results, smaller: Results | None, factor
     milo = results.get(MILO)
     print(f"\n{data.name}: whole processes, start to printed result, medians")
     print(
-        f"{'':<13}{'version':<12}{'wall s':>8}{'(least - most)':>18}{'x Milo':>8}{'cpu s':>8}"
+        f"{'':<13}{'version':<12}{'wall s':>8}{'(least - most)':>18}{'x Milo':>8}{'cpu s':>8}{'x Milo':>8}"
         f"{'memory MB':>11}{'growth':>8}   of that, told by itself: import, load, run s"
     )
     for name, one in results.items():
         walls = [done.wall_s for done in one.runs]
         ratio = f"{one.wall_s / milo.wall_s:.1f}" if milo else "--"
+        cpu_ratio = f"{one.cpu_s / milo.cpu_s:.1f}" if milo else "--"
         growth = "--"
         if smaller and name in smaller:
             growth = f"{math.log(one.wall_s / smaller[name].wall_s, factor):.2f}"
@@ -123,7 +124,7 @@ def print_times(data: DataSet, results: Results, smaller: Results | None, factor
         spread = f"({min(walls):.2f} - {max(walls):.2f})"
         print(
             f"{name:<13}{one.answer.version:<12}{one.wall_s:>8.2f}{spread:>18}{ratio:>8}"
-            f"{one.cpu_s:>8.2f}{one.memory_mb:>11.0f}{growth:>8}   {own}"
+            f"{one.cpu_s:>8.2f}{cpu_ratio:>8}{one.memory_mb:>11.0f}{growth:>8}   {own}"
         )
     if milo and milo.answer.note:
         print(f"milo: {milo.answer.note}")
