@@ -89,18 +89,20 @@ def installed(names: Sequence[str], milo: Path) -> list[Program]:
 def measured(programs: Sequence[Program], data: DataSet, runs: int) -> Results:
     """Run each program once for its trades, then all of them in turn, `runs` times."""
     results: Results = {}
-    able: list[Program] = []
-    for program in programs:
-        try:
-            program.prepare(data)
-            results[program.name] = Measured(answer=program.answer(data))
-        except ProcessFailed as failure:
-            print(f"left out on {data.name}: {program.name}: {failure}")
-        else:
-            able.append(program)
-    for _ in range(runs):
-        for program in able:
-            results[program.name].runs.append(program.timed(data))
+    for turn in range(runs + 1):
+        for program in programs:
+            name = program.name
+            if turn and name not in results:
+                continue
+            try:
+                if turn:
+                    results[name].runs.append(program.timed(data))
+                else:
+                    program.prepare(data)
+                    results[name] = Measured(answer=program.answer(data))
+            except ProcessFailed as failure:
+                print(f"left out on {data.name}: {name}: {failure}")
+                results.pop(name, None)
     return results
 
 
@@ -109,8 +111,8 @@ def print_times(data: DataSet, results: Results, smaller: Results | None, factor
     milo = results.get(MILO)
     print(f"\n{data.name}: whole processes, start to printed result, medians")
     print(
-        f"{'':<13}{'version':<12}{'wall s':>8}{'(least - most)':>18}{'x Milo':>8}{'cpu s':>8}{'x Milo':>8}"
-        f"{'memory MB':>11}{'growth':>8}   of that, told by itself: import, load, run s"
+        f"{'':<13}{'version':<12}{'wall s':>8}{'(least - most)':>18}{'x Milo':>8}{'cpu s':>8}"
+        f"{'x Milo':>8}{'memory MB':>11}{'growth':>8}   of that, told by itself: import, load, run s"
     )
     for name, one in results.items():
         walls = [done.wall_s for done in one.runs]
@@ -181,6 +183,8 @@ def main() -> int:
     names = [name for name in given.peers.split(",") if name]
     if unknown := set(names) - set(PEERS):
         parser.error(f"unknown peers: {', '.join(sorted(unknown))}")
+    if given.runs < 1 or given.candles < 1_000:
+        parser.error("at least 1 run and 1,000 candles")
     BENCH.mkdir(exist_ok=True)
     programs = installed(names, given.milo.resolve())
     few, many = (made_up(str(n), n) for n in (given.candles // 10, given.candles))
