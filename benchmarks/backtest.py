@@ -112,7 +112,7 @@ def print_times(data: DataSet, results: Results, smaller: Results | None, factor
     print(f"\n{data.name}: whole processes, start to printed result, medians")
     print(
         f"{'':<13}{'version':<12}{'wall s':>8}{'(least - most)':>18}{'x Milo':>8}{'cpu s':>8}"
-        f"{'x Milo':>8}{'memory MB':>11}{'growth':>8}   of that, told by itself: import, load, run s"
+        f"{'x Milo':>8}{'memory MB':>11}{'growth':>8}   by its own clock: import, load, run s"
     )
     for name, one in results.items():
         walls = [done.wall_s for done in one.runs]
@@ -191,8 +191,8 @@ def main() -> int:
     stormy = made_up("stormy", STORMY, sigma=STORMY_SIGMA)
     print(f"Python {platform.python_version()}, {given.runs} runs of each program in turn")
     on_few = measured(programs, few, given.runs)
-    on_many = measured(programs, many, given.runs)
     print_times(few, on_few, None, 1)
+    on_many = measured(programs, many, given.runs)
     print_times(many, on_many, on_few, given.candles / (given.candles // 10))
     compared = [(many, on_many), (stormy, measured(programs, stormy, 0))]
     market = real()
