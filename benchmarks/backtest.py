@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import math
 import platform
+import shutil
 import statistics
 import sys
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from benchmarks.processes import PROJECT, Finished, ProcessFailed, run
 from benchmarks.programs import BENCH, MILO, PEERS, Answer, DataSet, Milo, Missing, Peer, Program
 from benchmarks.trades import WARM_UP, BenchTrade, compare, right_trades
 
-STORMY, STORMY_SIGMA = 4_000, 0.04
+STORMY, STORMY_SIGMA = 4_000, 0.06
 """Candles of the second comparison, so wild that trades end in their entry's candle, and that some
 candles hold stop and target both."""
 REAL = PROJECT.parent / "shared" / "data" / "klines" / "BTCUSDT_15m_perp_2025-08_2025-12.csv.gz"
@@ -68,6 +69,8 @@ def _written(name: str, words: Sequence[str], *, interval: str) -> DataSet:
     source = Path(__file__).with_name("candles.py").read_text()
     stamp, wanted = folder / "made.txt", f"{words}\n{source}"
     if not stamp.exists() or stamp.read_text() != wanted:
+        # What programs have made of the former candles goes with them.
+        shutil.rmtree(folder, ignore_errors=True)
         run([sys.executable, "-m", "benchmarks.candles", folder, *words])
         stamp.write_text(wanted)
     return DataSet(name=name, folder=folder, interval=interval, tick=0.1)

@@ -38,7 +38,7 @@ class BenchTrade:
     exit_ms: int
     exit_price: float
     is_ambiguous: bool = False
-    """Stop and target lay both within the candle of the exit."""
+    """Stop and target lay both within the candle of the exit; the rule chose the stop."""
 
     @property
     def is_within_one_candle(self) -> bool:
@@ -49,7 +49,7 @@ class Reason(StrEnum):
     """Why a trade is not the right one, as far as the trades themselves tell."""
 
     WARM_UP = "warm-up of the averages"
-    AMBIGUOUS = "ambiguous candle"
+    AMBIGUOUS = "target first in an ambiguous candle"
     ENTRY_CANDLE = "exit in the entry's candle"
     ENTRY_PRICE = "entry price"
     EXIT_PRICE = "exit price"
@@ -148,7 +148,8 @@ def compare(
 ) -> Comparison:
     """Compare trades, paired by the candle of their entry.
 
-    Whatever differs before `warm_until_ms` is put down to the beginning of the averages.
+    An entry before `warm_until_ms` that one side has alone is put down to the beginning of the
+    averages.
     """
     theirs = {trade.entry_ms: trade for trade in found}
     ours = {trade.entry_ms: trade for trade in right}
@@ -160,10 +161,9 @@ def compare(
             same_candles += one.exit_ms == other.exit_ms
             reason = _reason_of_pair(one, other, tick)
         else:
-            reason = _reason_of_single(one, other, differences)
+            is_early = entry_ms < warm_until_ms
+            reason = Reason.WARM_UP if is_early else _reason_of_single(one, other, differences)
         if reason is not None:
-            if entry_ms < warm_until_ms:
-                reason = Reason.WARM_UP
             differences.append(Difference(reason=reason, right=one, found=other))
     unpaired = sum(difference.right is not None for difference in differences)
     return Comparison(
@@ -177,13 +177,14 @@ def compare(
 
 def _reason_of_pair(right: BenchTrade, found: BenchTrade, tick: float) -> Reason | None:
     """Return why two trades that were entered in one candle differ; None where they do not."""
-    slack = tick * 1.000001
+    # More than any rounding of the floats of a price, less than a second tick.
+    slack = tick * 1.01
     is_same_exit = right.exit_ms == found.exit_ms
     if abs(right.entry_price - found.entry_price) > slack and is_same_exit:
         return Reason.ENTRY_PRICE
     if is_same_exit and abs(right.exit_price - found.exit_price) <= slack:
         return None
-    if right.is_ambiguous:
+    if right.is_ambiguous and found.exit_price > found.entry_price:
         return Reason.AMBIGUOUS
     if right.is_within_one_candle or found.is_within_one_candle:
         return Reason.ENTRY_CANDLE
