@@ -18,7 +18,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.processes import PROJECT, Finished, ProcessFailed, run
-from benchmarks.programs import BENCH, MILO, PEERS, Answer, DataSet, Milo, Missing, Peer, Program
+from benchmarks.programs import (
+    BENCH,
+    MILO,
+    PEERS,
+    Answer,
+    Clocks,
+    DataSet,
+    Milo,
+    Missing,
+    Peer,
+    Program,
+)
 from benchmarks.trades import WARM_UP, BenchTrade, compare, right_trades
 
 STORMY, STORMY_SIGMA = 4_000, 0.06
@@ -34,6 +45,22 @@ class Measured:
 
     answer: Answer
     runs: list[Finished] = field(default_factory=list)
+    clocks: list[Clocks] = field(default_factory=list)
+
+    def add(self, program: Program, done: Finished) -> None:
+        """Keep a timed run."""
+        self.runs.append(done)
+        told = program.clocks(done)
+        if told is not None:
+            self.clocks.append(told)
+
+    @property
+    def own_s(self) -> tuple[float, ...]:
+        """The medians of import, load and run; nothing where the program tells nothing."""
+        if not self.clocks:
+            return ()
+        told = [(clock.import_s, clock.load_s, clock.run_s) for clock in self.clocks]
+        return tuple(statistics.median(values) for values in zip(*told, strict=True))
 
     @property
     def wall_s(self) -> float:
@@ -90,27 +117,36 @@ def installed(names: Sequence[str], milo: Path) -> list[Program]:
 
 
 def measured(programs: Sequence[Program], data: DataSet, runs: int) -> Results:
-    """Run each program once for its trades, then all of them in turn, `runs` times."""
+    """Run each program once for its trades, then all of them in turn, `runs` times.
+
+    Ctrl-C ends that; what was measured until then is returned.
+    """
     results: Results = {}
-    for turn in range(runs + 1):
-        for program in programs:
-            name = program.name
-            if turn and name not in results:
-                continue
-            try:
-                if turn:
-                    results[name].runs.append(program.timed(data))
-                else:
-                    program.prepare(data)
-                    results[name] = Measured(answer=program.answer(data))
-            except ProcessFailed as failure:
-                print(f"left out on {data.name}: {name}: {failure}")
-                results.pop(name, None)
+    try:
+        for turn in range(runs + 1):
+            for program in programs:
+                _take_turn(program, data, turn, results)
+    except KeyboardInterrupt:
+        print(f"\nstopped on {data.name}: what follows is what was measured until now")
     return results
+
+
+def _take_turn(program: Program, data: DataSet, turn: int, results: Results) -> None:
+    name = program.name
+    try:
+        if not turn:
+            program.prepare(data)
+            results[name] = Measured(answer=program.answer(data))
+        elif name in results:
+            results[name].add(program, program.timed(data))
+    except ProcessFailed as failure:
+        print(f"left out on {data.name}: {name}: {failure}")
+        results.pop(name, None)
 
 
 def print_times(data: DataSet, results: Results, smaller: Results | None, factor: float) -> None:
     """Print the table of times; `smaller` has the results on 1 / `factor` of the candles."""
+    results = {name: one for name, one in results.items() if one.runs}
     milo = results.get(MILO)
     print(f"\n{data.name}: whole processes, start to printed result, medians")
     print(
@@ -122,10 +158,9 @@ def print_times(data: DataSet, results: Results, smaller: Results | None, factor
         ratio = f"{one.wall_s / milo.wall_s:.1f}" if milo else "--"
         cpu_ratio = f"{one.cpu_s / milo.cpu_s:.1f}" if milo else "--"
         growth = "--"
-        if smaller and name in smaller:
+        if smaller and name in smaller and smaller[name].runs:
             growth = f"{math.log(one.wall_s / smaller[name].wall_s, factor):.2f}"
-        told = (one.answer.import_s, one.answer.load_s, one.answer.run_s)
-        own = ", ".join("--" if value is None else f"{value:.2f}" for value in told)
+        own = ", ".join(f"{seconds:.2f}" for seconds in one.own_s) or "--"
         spread = f"({min(walls):.2f} - {max(walls):.2f})"
         print(
             f"{name:<13}{one.answer.version:<12}{one.wall_s:>8.2f}{spread:>18}{ratio:>8}"

@@ -42,14 +42,20 @@ class DataSet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a program found and told of itself; times in seconds, absent where it told none."""
+    """What a program found and told of itself."""
 
     version: str
     trades: tuple[BenchTrade, ...]
-    import_s: float | None = None
-    load_s: float | None = None
-    run_s: float | None = None
     note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clocks:
+    """The seconds of a run by the program's own clock."""
+
+    import_s: float
+    load_s: float
+    run_s: float
 
 
 class Missing(Exception):
@@ -76,6 +82,10 @@ class Program(ABC):
     @abstractmethod
     def answer(self, data: DataSet) -> Answer:
         """Run it for its trades; ProcessFailed."""
+
+    def clocks(self, done: Finished) -> Clocks | None:
+        """Return what a timed run told of its own time; None where it tells nothing."""
+        return None
 
 
 class Peer(Program):
@@ -121,10 +131,11 @@ class Peer(Program):
         return Answer(
             version=told["version"],
             trades=tuple(_trade(*trade) for trade in told["trades"]),
-            import_s=told["import_s"],
-            load_s=told["load_s"],
-            run_s=told["run_s"],
         )
+
+    def clocks(self, done: Finished) -> Clocks | None:
+        told = json.loads(done.out.splitlines()[-1])
+        return Clocks(import_s=told["import_s"], load_s=told["load_s"], run_s=told["run_s"])
 
     def _command(self, data: DataSet) -> Words:
         # -I: a program is named as what it imports, and must not find itself.
@@ -165,7 +176,6 @@ class Milo(Program):
         proof = told["scripts"][0]["proof"]
         return Answer(
             version=told["milo"],
-            run_s=told["seconds"],
             trades=tuple(
                 _trade(
                     trade["entry_time"],
