@@ -187,12 +187,12 @@ def test_what_cannot_be_is_one_clear_line(tmp_path: Path, more: list[str], text:
 
 
 def test_a_run_outlives_a_restart_of_its_exchange(tmp_path: Path) -> None:
-    given = arguments(tmp_path, {"name": "restart", "at_ms": 3_000, "down_ms": 2_000})
+    given = arguments(tmp_path, {"name": "restart", "at_ms": 7_000, "down_ms": 2_000})
     script = tmp_path / "s.script"
     script.write_text('timeframe = "1m"\ncoin = "BTCUSDT"\ncondition_true = False\n')
     with running(tmp_path / "data" / "sim", *given, "--restart-on-fault", "--speed", "60"):
         done = milo(
-            tmp_path, "--script", "s.script", "--loop", "--no-chart", "--seconds", "7",
+            tmp_path, "--script", "s.script", "--loop", "--no-chart", "--seconds", "11",
             "--history", "20",
         )  # fmt: skip
 
