@@ -63,6 +63,9 @@ class IndicatorSpec:
     outputs: tuple[str, ...]
     description: str
     source: str = "TradingView"
+    step: Callable[..., Any] | None = None
+    """`step(*columns, *parameters)`: the state after these columns (a `milo.ta.running.Step`), from
+    which the indicator goes on; None, or milo.ta.running.TooShort, where it cannot."""
 
     @property
     def takes_candles(self) -> bool:

@@ -7,7 +7,8 @@ import talib
 from numpy.typing import ArrayLike
 
 from milo.ta.arguments import Floats, same_length, series_of, undefined, whole
-from milo.ta.windows import window_mean
+from milo.ta.running import Columns, Stream, Values
+from milo.ta.windows import latest_mean, window_mean
 
 
 def obv(close: ArrayLike, volume: ArrayLike) -> Floats:
@@ -18,10 +19,14 @@ def obv(close: ArrayLike, volume: ArrayLike) -> Floats:
     closes, volumes = series_of(close, "close"), series_of(volume, "volume")
     if same_length(close=closes, volume=volumes) == 0:
         return undefined(0)
-    # TA-Lib starts at the first candle's volume. Taking it off afterwards would cost digits.
+    return np.asarray(talib.OBV(closes, _from_zero(volumes)))
+
+
+def _from_zero(volumes: Floats) -> Floats:
+    """TA-Lib starts at the first candle's volume. Taking it off afterwards would cost digits."""
     volumes = volumes.copy()
     volumes[0] = 0.0
-    return np.asarray(talib.OBV(closes, volumes))
+    return volumes
 
 
 def average_volume(volume: ArrayLike, period: int = 14) -> Floats:
@@ -30,3 +35,24 @@ def average_volume(volume: ArrayLike, period: int = 14) -> Floats:
     Raises ValueError if period < 1.
     """
     return window_mean(series_of(volume, "volume"), whole(period, "period"))
+
+
+class ObvStep:
+    """The state of `obv`."""
+
+    def __init__(self, close: Floats, volume: Floats) -> None:
+        self._stream = Stream("OBV", (close, _from_zero(volume)))
+
+    def next(self, columns: Columns, index: int, *, keep: bool) -> Values:
+        row = (columns[0].item(index), columns[1].item(index))
+        return (self._stream.next(row, keep=keep),)
+
+
+class MeanStep:
+    """The state of `average_volume`, which is none: each window is summed afresh."""
+
+    def __init__(self, volume: Floats, period: int = 14) -> None:
+        self._period = period
+
+    def next(self, columns: Columns, index: int, *, keep: bool) -> Values:
+        return (latest_mean(columns[0], index, self._period),)
