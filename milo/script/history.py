@@ -12,7 +12,8 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from milo.script.views import CandleBase, Rows
+from milo.script.views import CandleBase, Origin, Rows
+from milo.ta.running import RunningIndicators
 
 _Item = TypeVar("_Item", bound=np.generic)
 
@@ -30,6 +31,7 @@ class History:
         self._times = np.empty(0, dtype=np.int64)
         self._columns = [np.empty(0) for _ in range(_ITEMS - 1)]
         self._rows = Rows([])
+        self._indicators = RunningIndicators()
 
     def __len__(self) -> int:
         return self._count
@@ -60,7 +62,9 @@ class History:
             self._write_one(count, forming)
             count += 1
         self._rows.resize(self._count, count)
-        return CandleBase(self._times, self._columns, count, self._rows)
+        self._indicators.begin(is_forming=count > self._count)
+        origin = Origin(self._indicators)
+        return CandleBase(self._times, self._columns, count, self._rows, origin=origin)
 
     def _write_one(self, at: int, packed: bytes) -> None:
         self._reserve(at + 1)

@@ -31,6 +31,7 @@ from milo.script.views import (
     CandleHistory,
     CandleView,
     Floats,
+    Origin,
     Series,
     SeriesBase,
     base_of,
@@ -258,7 +259,7 @@ def _on_candles(spec: IndicatorSpec, arguments: tuple[Any, ...], options: dict[s
         count = len(base)
     return _answer(
         spec,
-        _cached(base.cache, spec, parameters, tuple(base.column(name) for name in spec.takes)),
+        _cached(base, spec, parameters, tuple(base.column(name) for name in spec.takes)),
         count,
         base,
     )
@@ -270,7 +271,7 @@ def _on_values(spec: IndicatorSpec, arguments: tuple[Any, ...], options: dict[st
         # The average of a series: cached with it, and a prefix of it for a prefix.
         if isinstance(taken[0], Series):
             base, count = series_base_of(taken[0])
-            found = _cached(base.cache, spec, parameters, (base.values,))
+            found = _cached(base, spec, parameters, (base.values,))
             return _answer(spec, found, count, None)
         values = _values(taken[0], spec.takes[0])
         return _answer(spec, spec.function(values, *parameters), len(values), None)
@@ -302,25 +303,41 @@ class _Times:
 
 
 def _cached(
-    cache: dict[tuple[Any, ...], Any],
+    base: CandleBase | SeriesBase,
     spec: IndicatorSpec,
     parameters: tuple[Any, ...],
     columns: tuple[Floats, ...],
 ) -> Any:
     key = (spec.name, *((type(value), value) for value in parameters))
     try:
-        found = cache.get(key)
+        found = base.cache.get(key)
     except TypeError:
         # An unhashable parameter (a list, say): the indicator itself will refuse it.
         return spec.function(*columns, *parameters)
     if found is None:
-        found = spec.function(*columns, *parameters)
-        if spec.returns in (Returns.SERIES, Returns.LAST):
-            found = SeriesBase(found)
-        elif spec.returns is Returns.TUPLE:
-            found = tuple(SeriesBase(values) for values in found)
-        cache[key] = found
+        found = base.cache[key] = _computed(base.origin, key, spec, parameters, columns)
     return found
+
+
+def _computed(
+    origin: Origin | None,
+    key: tuple[Any, ...],
+    spec: IndicatorSpec,
+    parameters: tuple[Any, ...],
+    columns: tuple[Floats, ...],
+) -> Any:
+    if origin is None:
+        found = spec.function(*columns, *parameters)
+    else:
+        found = origin.answer(key, spec, parameters, columns)
+    if spec.returns is Returns.POINTS:
+        return found
+    arrays = found if spec.returns is Returns.TUPLE else (found,)
+    bases = tuple(
+        SeriesBase(values, None if origin is None else origin.of_output(key, output))
+        for output, values in enumerate(arrays)
+    )
+    return bases if spec.returns is Returns.TUPLE else bases[0]
 
 
 def _answer(spec: IndicatorSpec, found: Any, count: int, base: CandleBase | None) -> Any:

@@ -14,6 +14,9 @@ from typing import Any, Final, NoReturn, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from milo.ta.running import RunningIndicators
+from milo.ta.spec import IndicatorSpec
+
 Floats = NDArray[np.float64]
 
 FIELDS: Final = ("time", "open", "high", "low", "close", "volume")
@@ -89,10 +92,37 @@ class Rows:
         self.made_to = min(self.made_to, keep)
 
 
+class Origin:
+    """Where columns come from that grow from evaluation to evaluation: a history, or an indicator.
+
+    Its indicators go on where the evaluation before left them.
+    """
+
+    __slots__ = ("_indicators", "_path")
+
+    def __init__(self, indicators: RunningIndicators, path: tuple[Any, ...] = ()) -> None:
+        self._indicators = indicators
+        self._path = path
+
+    def answer(
+        self,
+        key: tuple[Any, ...],
+        spec: IndicatorSpec,
+        parameters: tuple[Any, ...],
+        columns: tuple[Floats, ...],
+    ) -> Any:
+        """Return the indicator of these columns; `key` is its name and parameters."""
+        return self._indicators.answer((*self._path, key), spec, parameters, columns)
+
+    def of_output(self, key: tuple[Any, ...], output: int) -> Origin:
+        """Return the origin of what is computed of an indicator's own values."""
+        return Origin(self._indicators, (*self._path, key, output))
+
+
 class CandleBase:
     """The first `count` rows of columns that may be longer, and cached indicators of them."""
 
-    __slots__ = ("_columns", "_count", "_times", "cache", "has_times", "rows")
+    __slots__ = ("_columns", "_count", "_times", "cache", "has_times", "origin", "rows")
 
     def __init__(
         self,
@@ -102,6 +132,7 @@ class CandleBase:
         rows: Rows | None = None,
         *,
         has_times: bool = True,
+        origin: Origin | None = None,
     ) -> None:
         """Take `columns` in the order of FIELDS without time; `rows` may be shared."""
         self._times = times
@@ -109,6 +140,7 @@ class CandleBase:
         self._count = count
         self.rows = Rows([None] * count) if rows is None else rows
         self.has_times = has_times
+        self.origin = origin
         self.cache: dict[tuple[Any, ...], Any] = {}
 
     def __len__(self) -> int:
@@ -185,10 +217,11 @@ class CandleHistory:
 class SeriesBase:
     """The values of an indicator over a whole history, and cached indicators of them."""
 
-    __slots__ = ("cache", "values")
+    __slots__ = ("cache", "origin", "values")
 
-    def __init__(self, values: Floats) -> None:
+    def __init__(self, values: Floats, origin: Origin | None = None) -> None:
         self.values = values
+        self.origin = origin
         self.cache: dict[tuple[Any, ...], Any] = {}
 
 

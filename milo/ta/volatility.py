@@ -84,9 +84,9 @@ class AtrStep:
             self._difference = 0.0
             return
         self._stream = Stream("ATR", columns, period)
-        beginning = tuple(column[: period + 1] for column in columns)
-        theirs = talib.ATR(*beginning, period).item(period)
-        differences = _differences(true_range(*beginning), theirs, len(close))
+        highs, lows, closes = (column[: period + 1] for column in columns)
+        theirs = float(talib.ATR(highs, lows, closes, period)[period])
+        differences = _differences(true_range(highs, lows, closes), theirs, len(close))
         self._difference = differences.item(-1)
 
     def next(self, columns: Columns, index: int, *, keep: bool) -> Values:
