@@ -279,6 +279,14 @@ def _on_values(spec: IndicatorSpec, arguments: tuple[Any, ...], options: dict[st
         _Times(value) if name == "data" else _values(value, name) if name in _SERIES else value
         for name, value in zip(spec.takes, taken, strict=True)
     ]
+    if spec.search is not None and isinstance(taken[0], Series):
+        base, _ = series_base_of(taken[0])
+        key = _key(spec, parameters)
+        try:
+            search, is_forming = base.cache.get(key) or _search(base, key, spec, parameters)
+        except TypeError:
+            return spec.function(*readied, *parameters)
+        return search.items(*readied, len(base.values) - is_forming)
     return spec.function(*readied, *parameters)
 
 
@@ -308,7 +316,7 @@ def _cached(
     parameters: tuple[Any, ...],
     columns: tuple[Floats, ...],
 ) -> Any:
-    key = (spec.name, *((type(value), value) for value in parameters))
+    key = _key(spec, parameters)
     try:
         found = base.cache.get(key)
     except TypeError:
@@ -317,6 +325,23 @@ def _cached(
     if found is None:
         found = base.cache[key] = _computed(base.origin, key, spec, parameters, columns)
     return found
+
+
+def _search(
+    base: SeriesBase, key: tuple[Any, ...], spec: IndicatorSpec, parameters: tuple[Any, ...]
+) -> tuple[Any, bool]:
+    """Return the indicator's search in a series, and whether its newest value is forming."""
+    assert spec.search is not None
+    if base.origin is None:
+        found = (spec.search(*parameters), False)
+    else:
+        found = base.origin.search(key, spec, parameters)
+    base.cache[key] = found
+    return found
+
+
+def _key(spec: IndicatorSpec, parameters: tuple[Any, ...]) -> tuple[Any, ...]:
+    return (spec.name, *((type(value), value) for value in parameters))
 
 
 def _computed(

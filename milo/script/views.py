@@ -114,6 +114,12 @@ class Origin:
         """Return the indicator of these columns; `key` is its name and parameters."""
         return self._indicators.answer((*self._path, key), spec, parameters, columns)
 
+    def search(
+        self, key: tuple[Any, ...], spec: IndicatorSpec, parameters: tuple[Any, ...]
+    ) -> tuple[Any, bool]:
+        """Return the indicator's `search`, and whether the newest value is still forming."""
+        return self._indicators.search((*self._path, key), spec, parameters)
+
     def of_output(self, key: tuple[Any, ...], output: int) -> Origin:
         """Return the origin of what is computed of an indicator's own values."""
         return Origin(self._indicators, (*self._path, key, output))

@@ -9,7 +9,12 @@ from __future__ import annotations
 
 from milo.ta.averages import DemaStep, EmaStep, SmaStep, dema, ema, sma
 from milo.ta.catalogue import CATALOGUE
-from milo.ta.divergences import Divergences, detect_divergences, find_extremum_in_window
+from milo.ta.divergences import (
+    Divergences,
+    DivergenceSearch,
+    detect_divergences,
+    find_extremum_in_window,
+)
 from milo.ta.momentum import MacdStep, RsiStep, StochasticStep, macd, rsi, stochastic
 from milo.ta.spec import IndicatorSpec, Parameter, Returns
 from milo.ta.swings import classify_swing_points
@@ -180,6 +185,7 @@ INDICATORS: tuple[IndicatorSpec, ...] = (
     IndicatorSpec(
         name="detect_divergences",
         function=detect_divergences,
+        search=DivergenceSearch,
         takes=("rsi", "zigzag_points", "data"),
         parameters=(
             Parameter(name="left_window", default=3, minimum=0),

@@ -56,22 +56,142 @@ def detect_divergences(
     only as long as it holds, with `confirmed` False.
     Raises ValueError where the arguments do not fit each other.
     """
-    series = series_of(rsi, "rsi")
-    if data is not None and len(data) != len(series):
-        raise ValueError(f"rsi has {len(series)} values, data has {len(data)} candles")
-    spans = _Spans(series, left_window, right_window)
-    times = getattr(data, "open_ms", None)
-    before: dict[PivotKind, tuple[Pivot, Any]] = {}
-    found = []
-    for point in zigzag_points:
-        pivot = _pivot_of(point, len(series))
-        time = time_of(point, times)
-        start = before.get(pivot.kind)
-        before[pivot.kind] = (pivot, time)
-        divergence = spans.compare(start[0], pivot, len(series)) if start else None
-        if start and divergence:
-            found.append(divergence.item(start[1], time))
-    return found
+    return DivergenceSearch(left_window, right_window).items(rsi, zigzag_points, data)
+
+
+class DivergenceSearch:
+    """`detect_divergences` again and again: on prefixes of one RSI, or on an RSI that grows.
+
+    A list of points that begins like one of before costs little more than its new points: what is
+    final about the old ones is remembered. The answers are those of the function.
+    """
+
+    __slots__ = ("_items", "_left", "_points", "_records", "_right")
+
+    def __init__(self, left_window: int = 3, right_window: int = 0) -> None:
+        self._left = whole(left_window, "left_window", minimum=0)
+        self._right = whole(right_window, "right_window", minimum=0)
+        # Three lists that are always cut before they grow, the points first and the items last,
+        # and that grow in the other order: whatever breaks in leaves nothing false.
+        self._points: list[dict[str, Any]] = []
+        self._records: list[_Record] = []
+        self._items: list[dict[str, Any]] = []
+
+    def items(
+        self,
+        rsi: ArrayLike,
+        zigzag_points: Sequence[Mapping[str, Any]],
+        data: Any = None,
+        final_rows: int | None = None,
+    ) -> list[dict[str, Any]]:
+        """Return what `detect_divergences` does.
+
+        The first `final_rows` values of the RSI (None: all) are the same in all calls.
+        """
+        series = series_of(rsi, "rsi")
+        count = len(series)
+        if data is not None and len(data) != count:
+            raise ValueError(f"rsi has {count} values, data has {len(data)} candles")
+        times = getattr(data, "open_ms", None)
+        final = count if final_rows is None else min(count, final_rows)
+        known = self._known(zigzag_points, final)
+        record = self._records[known - 1] if known else _NOTHING
+        found = [item.copy() for item in self._items[: record.found]]
+        before, needs, may_keep = dict(record.before), record.needs, True
+        for number, point in enumerate(zigzag_points[known:], known):
+            pivot = _pivot_of(point, count)
+            end = _End(pivot, time_of(point, times), self._extreme(series, pivot))
+            start = before.get(pivot.kind)
+            before[pivot.kind] = end
+            needs = max(needs, self._final_at(pivot), pivot.index + self._right)
+            divergence = _compared(start, end, self._final_at(pivot) < count) if start else None
+            item = divergence.item(start.time, end.time) if start and divergence else None
+            if item:
+                found.append(item)
+            may_keep = (
+                may_keep
+                and needs < final
+                and pivot.confirmed_index is not None
+                and type(point) is dict
+                and point.get("time") is not None
+            )
+            if may_keep:
+                self._keep(number, point, item, _Record(tuple(before.items()), needs, len(found)))
+        return found
+
+    def _known(self, points: Sequence[Mapping[str, Any]], final: int) -> int:
+        """Return how many of the points begin a list of before, all about them being final."""
+        count = min(len(points), len(self._points))
+        # As a rule all are the same, or the last one was not yet final.
+        for length in (count, count - 1):
+            if length > 0 and self._points[:length] == points[:length]:
+                count = length
+                break
+        else:
+            return 0
+        if self._records[count - 1].needs >= final:
+            count = bisect_left(self._records, final, hi=count, key=lambda record: record.needs)
+        return count
+
+    def _keep(
+        self, number: int, point: Mapping[str, Any], item: dict[str, Any] | None, record: _Record
+    ) -> None:
+        del self._points[number:], self._records[number:]
+        del self._items[record.found - (item is not None) :]
+        if item:
+            self._items.append(item.copy())
+        self._records.append(record)
+        self._points.append(dict(point))
+
+    def _final_at(self, pivot: Pivot) -> int:
+        """Return the candle from which on nothing about a confirmed pivot can change."""
+        return max(pivot.confirmed_index or 0, pivot.index + self._right)
+
+    def _extreme(self, series: Floats, pivot: Pivot) -> float:
+        """Return the RSI's extreme around a pivot; infinite where there is no RSI at all."""
+        first, stop = max(pivot.index - self._left, 0), pivot.index + self._right + 1
+        window = series[first:stop].tolist()
+        defined = [value for value in window if value == value]
+        if pivot.kind is PivotKind.LOW:
+            return min(defined, default=inf)
+        return max(defined, default=-inf)
+
+
+class _End(NamedTuple):
+    """A pivot that a divergence may start or end at, its time and the RSI's extreme there."""
+
+    pivot: Pivot
+    time: Any
+    rsi: float
+
+
+class _Record(NamedTuple):
+    """What is known after some points."""
+
+    before: tuple[tuple[PivotKind, _End], ...]
+    """The last of each kind."""
+    needs: int
+    """The index of the last candle that any of the points depends on."""
+    found: int
+    """How many divergences there are between them."""
+
+
+_NOTHING = _Record((), 0, 0)
+
+
+def _compared(start: _End, end: _End, has_settled: bool) -> _Divergence | None:
+    """Return the divergence between two pivots of one kind."""
+    price_move = end.pivot.value - start.pivot.value
+    rsi_move = end.rsi - start.rsi
+    name = None
+    if price_move < 0.0 < rsi_move:
+        name = "bullish" if end.pivot.kind is PivotKind.LOW else "hidden_bearish"
+    elif rsi_move < 0.0 < price_move:
+        name = "hidden_bullish" if end.pivot.kind is PivotKind.LOW else "bearish"
+    if name is None or abs(rsi_move) == inf:
+        return None
+    is_final = end.pivot.confirmed_index is not None and has_settled
+    return _Divergence(name, start.pivot, end.pivot, start.rsi, end.rsi, is_final)
 
 
 class Divergences:
@@ -165,18 +285,9 @@ class _Spans:
 
     def compare(self, start: Pivot, end: Pivot, count: int) -> _Divergence | None:
         """Return the divergence between two pivots of one kind, as of the first `count` candles."""
-        start_rsi, end_rsi = self._extreme(start, count), self._extreme(end, count)
-        price_move = end.value - start.value
-        rsi_move = end_rsi - start_rsi
-        name = None
-        if price_move < 0.0 < rsi_move:
-            name = "bullish" if end.kind is PivotKind.LOW else "hidden_bearish"
-        elif rsi_move < 0.0 < price_move:
-            name = "hidden_bullish" if end.kind is PivotKind.LOW else "bearish"
-        if name is None or abs(rsi_move) == inf:
-            return None
-        is_final = end.confirmed_index is not None and self.final_at(end) < count
-        return _Divergence(name, start, end, start_rsi, end_rsi, is_final)
+        first = _End(start, None, self._extreme(start, count))
+        second = _End(end, None, self._extreme(end, count))
+        return _compared(first, second, self.final_at(end) < count)
 
     def _extreme(self, pivot: Pivot, count: int) -> float:
         """Return the RSI's extreme around a pivot; infinite where there is no RSI at all."""

@@ -211,7 +211,8 @@ class RunningIndicators:
         and new ones behind them. Arrays are valid until the next `begin`. Raises what the
         indicator raises for its parameters.
         """
-        entry = self._entries.get(path)
+        # Taken out meanwhile: a script's time may be over in the midst of a step.
+        entry = self._entries.pop(path, None)
         if entry is None:
             is_zigzag = spec.returns == "points"
             kind = RunningZigZag if is_zigzag else RunningSeries
@@ -222,11 +223,22 @@ class RunningIndicators:
         self._entries[path] = entry
         return found[0] if isinstance(found, tuple) and len(found) == 1 else found
 
+    def search(
+        self, path: Path, spec: IndicatorSpec, parameters: tuple[Any, ...]
+    ) -> tuple[Any, bool]:
+        """Return the `spec.search` of a path, and whether the last row is still forming."""
+        entry = self._entries.get(path)
+        if entry is None:
+            assert spec.search is not None
+            entry = self._entries[path] = _Entry(spec.search(*parameters))
+        entry.idle = 0
+        return entry.running, self._is_forming
+
 
 class _Entry:
     __slots__ = ("idle", "running")
 
-    def __init__(self, running: RunningSeries | RunningZigZag) -> None:
+    def __init__(self, running: Any) -> None:
         self.running = running
         self.idle = 0
 

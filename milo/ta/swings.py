@@ -7,7 +7,10 @@ from typing import Any
 
 from milo.ta.zigzag import PivotKind
 
-_LABELS = {PivotKind.PEAK: ("HH", "H", "LH"), PivotKind.LOW: ("HL", "L", "LL")}
+_LABELS: dict[str, tuple[str, str, str]] = {
+    PivotKind.PEAK: ("HH", "H", "LH"),
+    PivotKind.LOW: ("HL", "L", "LL"),
+}
 _NO_POINT = "zigzag_points must be what calculate_zigzag returns"
 
 
@@ -21,15 +24,23 @@ def classify_swing_points(
     have none. The items are new ones. Raises ValueError where a point is not of calculate_zigzag's.
     """
     times = getattr(data, "open_ms", None)
-    before: dict[PivotKind, float] = {}
+    before: dict[str, float] = {}
     labelled = []
     for point in zigzag_points:
-        kind, value = kind_and_value(point)
-        higher, plain, lower = _LABELS[kind]
+        try:
+            kind, value = point["type"], point["value"]
+            higher, plain, lower = _LABELS[kind]
+        except (KeyError, TypeError) as error:
+            raise ValueError(_NO_POINT) from error
+        if type(value) is not float:
+            _, value = kind_and_value(point)
         last = before.get(kind, value)
         label = higher if value > last else lower if value < last else plain
         before[kind] = value
-        labelled.append({**point, "time": time_of(point, times), "label": label})
+        if point.get("time") is None:
+            labelled.append({**point, "time": time_of(point, times), "label": label})
+        else:
+            labelled.append({**point, "label": label})
     return labelled
 
 

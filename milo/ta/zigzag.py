@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left
 from dataclasses import dataclass
 from enum import StrEnum
@@ -68,7 +69,7 @@ class ZigZag:
     by less than the threshold. Until a first leg has been confirmed there is no point at all.
     """
 
-    __slots__ = ("_close", "_confirmed_at", "_leg", "_pivots", "_points", "_thresholds")
+    __slots__ = ("_close", "_confirmed_at", "_leg", "_pivots", "_places", "_points", "_thresholds")
 
     def __init__(self, threshold: float | None, factor: float) -> None:
         """Begin without closes; the numbers are checked ones, of `zigzag`."""
@@ -77,6 +78,7 @@ class ZigZag:
         self._leg = _Leg()
         self._pivots: list[Pivot] = []
         self._confirmed_at: list[int] = []
+        self._places = array("q")
         self._points: list[SwingPoint] = []
 
     def __len__(self) -> int:
@@ -88,9 +90,9 @@ class ZigZag:
         thresholds = self._thresholds.following(close, known)
         self._close = close
         self._leg.follow(close, known, thresholds, self._pivots)
-        self._confirmed_at.extend(
-            pivot.confirmed_index or 0 for pivot in self._pivots[len(self._confirmed_at) :]
-        )
+        for pivot in self._pivots[len(self._confirmed_at) :]:
+            self._confirmed_at.append(pivot.confirmed_index or 0)
+            self._places.append(pivot.index)
 
     def mark(self) -> Mark:
         """Return what `rewind` needs to come back to the closes of now."""
@@ -100,7 +102,8 @@ class ZigZag:
         """Forget the closes that came after a mark."""
         self._close, self._thresholds.total, leg, count = mark
         self._leg.restore(leg)
-        del self._pivots[count:], self._confirmed_at[count:], self._points[count:]
+        for found in (self._pivots, self._confirmed_at, self._places, self._points):
+            del found[count:]
 
     @property
     def pivots(self) -> list[Pivot]:
@@ -146,9 +149,11 @@ class ZigZag:
         last = self.provisional(count)
         if last is not None:
             points.append(_point_of(last))
-        if open_ms is not None:
-            for point in points:
-                point["time"] = open_ms.item(point["index"])
+        if open_ms is not None and last is not None:
+            places = np.frombuffer(self._places, dtype=np.int64)[:confirmed]
+            times = [*open_ms[places].tolist(), open_ms.item(last.index)]
+            for point, time in zip(points, times, strict=True):
+                point["time"] = time
         return points
 
 
