@@ -188,6 +188,9 @@ class RunningIndicators:
         self._entries: dict[Path, _Entry] = {}
         self._is_forming = False
 
+    def __len__(self) -> int:
+        return len(self._entries)
+
     def begin(self, *, is_forming: bool) -> None:
         """Say that rows may have come, and whether the last one of now is still forming.
 
