@@ -26,8 +26,7 @@ def rsi(close: ArrayLike, period: int = 14) -> Floats:
     if not 2 <= period <= TALIB_LONGEST:
         return _rsi_of_averages(series, period)
     result = np.asarray(talib.RSI(series, period))
-    # TA-Lib says 0 where both averages are below 1e-14, which includes prices that have stood
-    # still for some hundred candles and the prices of very small coins.
+    # TA-Lib says 0 where both averages have become too small for it, as after a long standstill.
     at = np.flatnonzero(result == 0.0)
     if len(at):
         result[at] = _rsi_of_averages(series, period)[at]

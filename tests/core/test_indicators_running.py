@@ -198,14 +198,16 @@ def assert_steps(spec: IndicatorSpec, parameters: tuple[Any, ...], columns: Colu
 
 def test_rsi_of_markets_that_stand_still_again_and_again() -> None:
     rng = np.random.default_rng(1)
-    parts = [rng.normal(size=40), np.zeros(200), rng.normal(size=40), np.zeros(200)]
+    parts = [rng.normal(size=40), np.zeros(1_200), rng.normal(size=40), np.zeros(1_200)]
     close = 100 + np.cumsum(np.concatenate(parts))
 
-    assert_steps(SPECS["calculate_rsi"], (3,), {"close": close})
+    assert_steps(SPECS["calculate_rsi"], (2,), {"close": close})
 
 
-def test_sma_of_a_price_that_declines_beyond_the_range_of_a_running_sum() -> None:
-    close = 1e6 * 0.98 ** np.arange(400.0) * np.random.default_rng(1).uniform(0.9, 1.1, 400)
+def test_sma_of_a_price_that_leaves_the_range_of_a_running_sum() -> None:
+    # Each half alone stays within 1 : 64 of where it began.
+    path = np.concatenate((0.98 ** np.arange(150.0), 0.98 ** np.arange(150.0, -200.0, -1.0)))
+    close = path * np.random.default_rng(1).uniform(0.9, 1.1, len(path))
 
     assert_steps(SPECS["calculate_sma"], (14,), {"close": close})
 
