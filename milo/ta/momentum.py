@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from milo.ta.arguments import Floats, same_length, series_of, undefined, whole
 from milo.ta.averages import TALIB_LONGEST, EmaStep, WilderStep, exponential, wilder
 from milo.ta.running import Columns, Stream, TooShort, Values
+from milo.ta.scratch import scratch_copy
 from milo.ta.windows import latest_extremes, mean_of, window_max, window_mean, window_min
 
 
@@ -117,14 +118,16 @@ def _fused_macd(close: Floats, fast: int, slow: int, signal: int) -> tuple[Float
     starts = slow + signal - 1
     if len(close) <= starts or np.isnan(close[:slow]).any():
         return _macd_of_averages(close, fast, slow, signal)
-    line, signal_line, _ = talib.MACD(_seeded(close, fast, slow), fast, slow, signal)
+    with scratch_copy(close) as seeded:
+        _seed(seeded, fast, slow)
+        line, signal_line, _ = talib.MACD(seeded, fast, slow, signal)
     first = _macd_of_averages(close[:starts], fast, slow, signal)
     line[:starts], signal_line[:starts] = first
     return line, signal_line
 
 
-def _seeded(close: Floats, fast: int, slow: int) -> Floats:
-    """Return closes from which TA-Lib's MACD starts as TradingView's does.
+def _seed(close: Floats, fast: int, slow: int) -> None:
+    """Change the first closes so that TA-Lib's MACD starts from them as TradingView's does.
 
     TA-Lib seeds both averages at candle slow - 1, with the mean of the last `fast` and the last
     `slow` closes. The closes up to there are replaced by ones whose means are the two averages
@@ -132,11 +135,9 @@ def _seeded(close: Floats, fast: int, slow: int) -> Floats:
     """
     quick = exponential(close[:slow], fast)[-1]
     calm = exponential(close[:slow], slow)[-1]
-    seeded = close.copy()
     with np.errstate(over="ignore", invalid="ignore"):
-        seeded[: slow - fast] = (calm * slow - quick * fast) / (slow - fast)
-    seeded[slow - fast : slow] = quick
-    return seeded
+        close[: slow - fast] = (calm * slow - quick * fast) / (slow - fast)
+    close[slow - fast : slow] = quick
 
 
 class MacdStep:
@@ -147,7 +148,9 @@ class MacdStep:
         if 2 <= fast < slow and max(slow, signal) <= TALIB_LONGEST:
             if len(close) < slow + signal - 1:
                 raise TooShort
-            self._stream = Stream("MACD", (_seeded(close, fast, slow),), fast, slow, signal)
+            with scratch_copy(close) as seeded:
+                _seed(seeded, fast, slow)
+                self._stream = Stream("MACD", (seeded,), fast, slow, signal)
             return
         self._quick, self._calm = EmaStep(close, fast), EmaStep(close, slow)
         line, _ = _macd_of_averages(close, fast, slow, signal)

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 
 from milo.ta.arguments import Floats, same_length, series_of, undefined, whole
 from milo.ta.running import Columns, Stream, Values
+from milo.ta.scratch import scratch_copy
 from milo.ta.windows import latest_mean, window_mean
 
 
@@ -19,14 +20,10 @@ def obv(close: ArrayLike, volume: ArrayLike) -> Floats:
     closes, volumes = series_of(close, "close"), series_of(volume, "volume")
     if same_length(close=closes, volume=volumes) == 0:
         return undefined(0)
-    return np.asarray(talib.OBV(closes, _from_zero(volumes)))
-
-
-def _from_zero(volumes: Floats) -> Floats:
-    """TA-Lib starts at the first candle's volume. Taking it off afterwards would cost digits."""
-    volumes = volumes.copy()
-    volumes[0] = 0.0
-    return volumes
+    # TA-Lib starts at the first candle's volume. Taking it off afterwards would cost digits.
+    with scratch_copy(volumes) as from_zero:
+        from_zero[0] = 0.0
+        return np.asarray(talib.OBV(closes, from_zero))
 
 
 def average_volume(volume: ArrayLike, period: int = 14) -> Floats:
@@ -41,7 +38,9 @@ class ObvStep:
     """The state of `obv`."""
 
     def __init__(self, close: Floats, volume: Floats) -> None:
-        self._stream = Stream("OBV", (close, _from_zero(volume)))
+        with scratch_copy(volume) as from_zero:
+            from_zero[0] = 0.0
+            self._stream = Stream("OBV", (close, from_zero))
 
     def next(self, columns: Columns, index: int, *, keep: bool) -> Values:
         row = (columns[0].item(index), columns[1].item(index))

@@ -125,7 +125,7 @@ def test_atr_forgets_its_first_candle_only_as_wilder_does() -> None:
 @pytest.mark.data
 @pytest.mark.parametrize(
     "name",
-    ["1000PEPEUSDT_1h_perp_2025-02_2026-05.csv.gz", "SOLUSDT_5m_perp_2025-04_2026-05.csv.gz"],
+    ["BTCUSDT_1m_perp_2025-05_2025-06.csv.gz", "SOLUSDT_5m_perp_2025-04_2026-05.csv.gz"],
 )
 def test_d_equals_k_on_real_candles_where_k_stands_still(shared_data: Path, name: str) -> None:
     with gzip.open(shared_data / "klines" / name, "rt") as lines:
