@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from math import inf, nan
+from math import inf, isnan, nan
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,7 +56,8 @@ def detect_divergences(
     only as long as it holds, with `confirmed` False.
     Raises ValueError where the arguments do not fit each other.
     """
-    return DivergenceSearch(left_window, right_window).items(rsi, zigzag_points, data)
+    # Nobody asks again: nothing is worth remembering.
+    return DivergenceSearch(left_window, right_window).items(rsi, zigzag_points, data, 0)
 
 
 class DivergenceSearch:
@@ -104,10 +105,13 @@ class DivergenceSearch:
             start = before.get(pivot.kind)
             before[pivot.kind] = end
             needs = max(needs, self._final_at(pivot), pivot.index + self._right)
-            divergence = _compared(start, end, self._final_at(pivot) < count) if start else None
-            item = divergence.item(start.time, end.time) if start and divergence else None
-            if item:
-                found.append(item)
+            item = None
+            if start:
+                is_final = pivot.confirmed_index is not None and self._final_at(pivot) < count
+                divergence = _compared(start.pivot, start.rsi, pivot, end.rsi, is_final)
+                if divergence:
+                    item = divergence.item(start.time, end.time)
+                    found.append(item)
             may_keep = (
                 may_keep
                 and needs < final
@@ -151,10 +155,11 @@ class DivergenceSearch:
         """Return the RSI's extreme around a pivot; infinite where there is no RSI at all."""
         first, stop = max(pivot.index - self._left, 0), pivot.index + self._right + 1
         window = series[first:stop].tolist()
-        defined = [value for value in window if value == value]
+        if isnan(sum(window)):
+            window = [value for value in window if value == value]
         if pivot.kind is PivotKind.LOW:
-            return min(defined, default=inf)
-        return max(defined, default=-inf)
+            return min(window, default=inf)
+        return max(window, default=-inf)
 
 
 class _End(NamedTuple):
@@ -179,19 +184,21 @@ class _Record(NamedTuple):
 _NOTHING = _Record((), 0, 0)
 
 
-def _compared(start: _End, end: _End, has_settled: bool) -> _Divergence | None:
+def _compared(
+    start: Pivot, start_rsi: float, end: Pivot, end_rsi: float, is_final: bool
+) -> _Divergence | None:
     """Return the divergence between two pivots of one kind."""
-    price_move = end.pivot.value - start.pivot.value
-    rsi_move = end.rsi - start.rsi
-    name = None
+    price_move = end.value - start.value
+    rsi_move = end_rsi - start_rsi
     if price_move < 0.0 < rsi_move:
-        name = "bullish" if end.pivot.kind is PivotKind.LOW else "hidden_bearish"
+        name = "bullish" if end.kind is PivotKind.LOW else "hidden_bearish"
     elif rsi_move < 0.0 < price_move:
-        name = "hidden_bullish" if end.pivot.kind is PivotKind.LOW else "bearish"
-    if name is None or abs(rsi_move) == inf:
+        name = "hidden_bullish" if end.kind is PivotKind.LOW else "bearish"
+    else:
         return None
-    is_final = end.pivot.confirmed_index is not None and has_settled
-    return _Divergence(name, start.pivot, end.pivot, start.rsi, end.rsi, is_final)
+    if abs(rsi_move) == inf:
+        return None
+    return _Divergence(name, start, end, start_rsi, end_rsi, is_final)
 
 
 class Divergences:
@@ -285,9 +292,9 @@ class _Spans:
 
     def compare(self, start: Pivot, end: Pivot, count: int) -> _Divergence | None:
         """Return the divergence between two pivots of one kind, as of the first `count` candles."""
-        first = _End(start, None, self._extreme(start, count))
-        second = _End(end, None, self._extreme(end, count))
-        return _compared(first, second, self.final_at(end) < count)
+        start_rsi, end_rsi = self._extreme(start, count), self._extreme(end, count)
+        is_final = end.confirmed_index is not None and self.final_at(end) < count
+        return _compared(start, start_rsi, end, end_rsi, is_final)
 
     def _extreme(self, pivot: Pivot, count: int) -> float:
         """Return the RSI's extreme around a pivot; infinite where there is no RSI at all."""

@@ -11,6 +11,7 @@ _LABELS: dict[str, tuple[str, str, str]] = {
     PivotKind.PEAK: ("HH", "H", "LH"),
     PivotKind.LOW: ("HL", "L", "LL"),
 }
+_KINDS: dict[str, PivotKind] = {kind.value: kind for kind in PivotKind}
 _NO_POINT = "zigzag_points must be what calculate_zigzag returns"
 
 
@@ -47,7 +48,7 @@ def classify_swing_points(
 def kind_and_value(point: Mapping[str, Any]) -> tuple[PivotKind, float]:
     """Return type and value of a swing point; raise ValueError where it is none."""
     try:
-        return PivotKind(point["type"]), float(point["value"])
+        return _KINDS[point["type"]], float(point["value"])
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(_NO_POINT) from error
 
