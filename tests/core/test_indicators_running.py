@@ -338,3 +338,68 @@ def test_a_script_sees_the_same_live_as_in_one_go(seed: int) -> None:
 
 def _packed(forming: Candle | None) -> bytes:
     return b"" if forming is None else packed_row(forming)
+
+
+LOOP = """
+for count in range(1, len(data) + 1):
+    window = data[:count]
+    rsi = await calculate_rsi(window, 14)
+    points = await calculate_zigzag(window)
+    swings = await classify_swing_points(points, window)
+    found = await detect_divergences(rsi, points, window, 20, 2)
+"""
+
+
+def calls_in(work: Callable[[], Any]) -> int:
+    """Return how many functions of milo.ta the work calls: a time that no other process shares."""
+    calls = 0
+
+    def on_event(frame: FrameType, event: str, _: Any) -> None:
+        nonlocal calls
+        calls += event == "call" and "/milo/ta/" in frame.f_code.co_filename
+
+    before = sys.getprofile()
+    sys.setprofile(on_event)
+    try:
+        work()
+    finally:
+        sys.setprofile(before)
+    return calls
+
+
+def test_a_loop_over_prefixes_computes_nothing_twice() -> None:
+    columns = columns_of("walk", 1_600, 11)
+    candles = Candles.from_columns(
+        np.arange(1_600) * 60_000,
+        *(columns[name] for name in ("open", "high", "low", "close", "volume")),
+    )
+    script = Script(LOOP)
+
+    half = calls_in(lambda: script.run(candles.prefix(800)))
+    whole = calls_in(lambda: script.run(candles))
+
+    assert whole < 2.2 * half
+
+
+def test_one_more_candle_costs_the_same_after_a_long_history() -> None:
+    counts = []
+    for length in (500, 4_000):
+        columns = columns_of("walk", length + 2, 12)
+        running = RunningIndicators()
+        for count in (length, length + 1):
+            for spec in GROWING:
+                running.answer(
+                    (spec.name,), spec, spec.typical_arguments(), cut(spec, columns, count)
+                )
+        counts.append(
+            calls_in(
+                lambda length=length, columns=columns, running=running: [  # type: ignore[misc]
+                    running.answer(
+                        (spec.name,), spec, spec.typical_arguments(), cut(spec, columns, length + 2)
+                    )
+                    for spec in GROWING
+                ]
+            )
+        )
+
+    assert counts[1] <= counts[0] + 5
