@@ -105,7 +105,7 @@ class TalibStep:
         self._outputs = outputs
 
     def next(self, columns: Columns, index: int, *, keep: bool) -> Values:
-        answer = self._stream.next(tuple(column.item(index) for column in columns), keep=keep)
+        answer = self._stream.next(tuple([column.item(index) for column in columns]), keep=keep)
         return answer[: self._outputs] if isinstance(answer, tuple) else (answer,)
 
 

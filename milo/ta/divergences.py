@@ -126,12 +126,12 @@ class DivergenceSearch:
     def _known(self, points: Sequence[Mapping[str, Any]], final: int) -> int:
         """Return how many of the points begin a list of before, all about them being final."""
         count = min(len(points), len(self._points))
-        # As a rule all are the same, or the last one was not yet final.
-        for length in (count, count - 1):
-            if length > 0 and self._points[:length] == points[:length]:
-                count = length
-                break
-        else:
+        if not count or self._points[: count - 1] != points[: count - 1]:
+            return 0
+        if self._points[count - 1] != points[count - 1]:
+            # As a rule: the last one was not yet final.
+            count -= 1
+        if not count:
             return 0
         if self._records[count - 1].needs >= final:
             count = bisect_left(self._records, final, hi=count, key=lambda record: record.needs)

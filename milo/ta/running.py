@@ -96,7 +96,7 @@ class RunningSeries:
     def forming(self, columns: Columns) -> Columns:
         """Return the indicator of columns whose last row is not final; nothing remembers it."""
         count = len(columns[0])
-        self.closed(tuple(column[:-1] for column in columns))
+        self.closed(tuple([column[:-1] for column in columns]))
         values = self._values_at(columns, count - 1, keep=False)
         if values is None:
             return self._whole(columns)
@@ -140,6 +140,9 @@ class RunningSeries:
             array[index] = value
 
     def _cut(self, count: int) -> Columns:
+        if len(self._arrays) == 1:
+            # Most have one, and a generator takes as long as the step itself.
+            return (self._arrays[0][:count],)
         return tuple(array[:count] for array in self._arrays)
 
 

@@ -90,7 +90,7 @@ class AtrStep:
         self._difference = differences.item(-1)
 
     def next(self, columns: Columns, index: int, *, keep: bool) -> Values:
-        row = tuple(column.item(index) for column in columns)
+        row = tuple([column.item(index) for column in columns])
         value = self._stream.next(row, keep=keep)
         if self._difference != 0.0:
             is_over = index >= self._period + _UNDERFLOW_PERIODS * self._period
