@@ -29,7 +29,7 @@ Path = tuple[Any, ...]
 _FEW_ROWS = 20
 _ROWS_PER_STEP = 200
 # A script may ask with other numbers at each candle; what it leaves behind must not pile up.
-_MOST_IDLE = 8
+_MOST_IDLE = 2
 
 
 class TooShort(Exception):

@@ -241,7 +241,7 @@ def test_indicators_that_nobody_asks_for_any_more_are_forgotten() -> None:
         running.begin(is_forming=False)
         running.answer((count,), spec, (count - 40,), (close[:count],))
 
-    assert len(running) <= 10
+    assert len(running) <= 4
 
 
 @pytest.mark.parametrize(("left", "right"), [(3, 0), (20, 0), (2, 6)])
