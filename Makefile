@@ -77,5 +77,12 @@ bench-latency: venv
 bench-scripts: venv
 	@$(BIN)/python -m benchmarks.scripts --runs $(or $(RUNS),2000)
 
+# The backtester beside others, which are installed into .bench/ (2 GB). README: benchmarks/README.md.
+# CANDLES=100000 is quicker, BENCH_RUNS=5 steadier, PEERS=backtesting,vectorbt less to install.
+.PHONY: bench
+bench: venv
+	@$(BIN)/python -m benchmarks.backtest --candles $(or $(CANDLES),1000000) \
+		--runs $(or $(BENCH_RUNS),3) $(if $(PEERS),--peers $(PEERS))
+
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache
+	rm -rf $(VENV) .bench .mypy_cache .ruff_cache

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from milo.cli import Parsed, inputs_of, parse_command_line
+from milo.cli import Parsed, inputs_of, parse_command_line, script_paths
 from milo.config import Config, load_config, unknown_environment
 from milo.errors import ConfigError, EngineError, ScriptError
 from milo.ops.hardening import harden
@@ -114,9 +114,8 @@ async def _with_sigterm(command: Any) -> Any:
 
 def _app(parsed: Parsed, config: Config) -> App:
     from milo.cli.context import App, Arguments
-    from milo.cli.run_script import script_paths
 
-    is_script = parsed.spec.flag == "script"
+    is_script = parsed.spec.flag in ("script", "backtest")
     return App(
         config=config,
         arguments=Arguments(

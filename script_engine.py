@@ -33,6 +33,7 @@ from milo.model import (
 )
 from milo.money import from_float
 from milo.script.actions import parse_action
+from milo.script.halting import HaltRule
 from milo.script.request import AccountView, EvaluationRequest
 from milo.ta import atr
 
@@ -40,9 +41,6 @@ log = logging.getLogger(__name__)
 
 FORMING_PAUSE_MS = 1000
 """A forming candle is evaluated at most once in this much exchange time."""
-FAILURES_TO_HALT = 5
-BREACHES_TO_HALT = 3
-BREACH_WINDOW_S = 24 * 3600.0
 ATR_PERIOD = 14
 
 
@@ -68,7 +66,6 @@ class Slot:
     evaluations: int = 0
     errors: int = 0
     signals: int = 0
-    failures_in_row: int = 0
     is_halted: bool = False
     last_result: ScriptResult | None = None
     mail: deque[KlineEvent] = field(default_factory=deque)
@@ -76,7 +73,7 @@ class Slot:
     last_forming_ms: int = -FORMING_PAUSE_MS
     whole_until_ms: int = 0
     """Up to this open time the venue was asked, and has no candle that we lack."""
-    breaches: deque[float] = field(default_factory=deque)
+    rule: HaltRule = field(default_factory=HaltRule)
     signalled: tuple[int, str] | None = None
 
     @property
@@ -251,7 +248,7 @@ class ScriptEngine:
         except ScriptError as error:
             self._on_failure(slot, error, candle_ms)
             return None
-        slot.failures_in_row = 0
+        slot.rule.succeeded()
         slot.last_result = result
         self._show(slot, result, candle_ms, is_forming=forming is not None)
         if intent is not None:
@@ -293,22 +290,12 @@ class ScriptEngine:
 
     def _on_failure(self, slot: Slot, error: ScriptError, candle_ms: int) -> None:
         slot.errors += 1
-        slot.failures_in_row += 1
         for printed in error.prints:
             self._tell(slot, printed, candle_ms)
         self._say(slot, str(error), True)
-        now_s = monotonic_s()
-        if error.breach:
-            slot.breaches.append(now_s)
-        while slot.breaches and now_s - slot.breaches[0] > BREACH_WINDOW_S:
-            slot.breaches.popleft()
-        if error.security:
-            # No script of the language can do that: one time is enough.
-            self._halt(slot, "a security event")
-        elif slot.failures_in_row >= FAILURES_TO_HALT:
-            self._halt(slot, f"{FAILURES_TO_HALT} failures in a row")
-        elif len(slot.breaches) >= BREACHES_TO_HALT:
-            self._halt(slot, f"{BREACHES_TO_HALT} budget breaches in 24 h")
+        why = slot.rule.failed(monotonic_s(), is_breach=error.breach, is_security=error.security)
+        if why:
+            self._halt(slot, why)
 
     def _halt(self, slot: Slot, why: str) -> None:
         slot.is_halted = True

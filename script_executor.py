@@ -11,52 +11,53 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-import os
-import stat
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from milo.backtest.decisions import Decisions
 from milo.candles import Candles
 from milo.clock import iso_minute, monotonic_s
 from milo.errors import ConfigError, InvariantBroken, ScriptError
-from milo.model import Candle, Isolation, ScriptHeader, ScriptResult
+from milo.model import Isolation, ScriptHeader, ScriptResult
 from milo.script.answers import (
     Forged,
-    checked_action,
     checked_header,
-    checked_marks,
-    checked_plots,
 )
-from milo.script.faults import fault_text, last_mention
+from milo.script.decided import Merger, Pace, breach_of
 from milo.script.inputs import input_values
-from milo.script.limits import MAX_MESSAGE, MAX_PRINT_LINES, MAX_TEXT_BYTES, ScriptLimits
+from milo.script.limits import MAX_MESSAGE, ScriptLimits
 from milo.script.protocol import (
+    AskedWays,
+    Decided,
+    DecideRequest,
     Fault,
     Loaded,
     LoadOptions,
     Ready,
     Result,
-    candle_frames,
+    decide_frame,
     evaluate_frame,
-    history_frame,
     inputs_frame,
     load_frame,
     pack_row,
     ping_frame,
 )
 from milo.script.request import AccountView, EvaluationRequest, PositionView
-from milo.script.text import clean, clean_line, shown_source
+from milo.script.results import OutputMeter, Results
+from milo.script.text import clean_line, shown_source
 from milo.script.worker.backend import backend_of
+from milo.script.worker.prepared import Prepared
 from milo.script.worker.process import (
     SECURITY_EVENT,
     Budget,
     WorkerFailure,
     WorkerProcess,
 )
+from milo.script.worker.script_file import read_script, stem_of
 from milo.script.worker.spares import Spares
-from milo.shown import MAX_NAME, shown_line, shown_path
+from milo.shown import MAX_NAME, shown_line
 
 __all__ = [
     "AccountView",
@@ -79,18 +80,9 @@ _NO_ANSWER: Final = f"the worker sent what is no answer {SECURITY_EVENT}"
 _SPINNING_S: Final = 0.25
 """An evaluation that takes longer may well end with a killed worker."""
 _MOST_LOST: Final = 3
+_GRACE_MS: Final = 50
 _CALM_S: Final = 0.02
 """A spare worker is started this long after a candle: what it decided goes out first."""
-
-
-@dataclass(slots=True)
-class _Prepared:
-    """A worker with the script loaded, and what it has been told of the candles."""
-
-    process: WorkerProcess
-    header: ScriptHeader
-    known: int = 0
-    last: Candle | None = None
 
 
 class ScriptExecutor:
@@ -119,19 +111,20 @@ class ScriptExecutor:
         if spares is None or spares.memory_mb != self._limits.memory_mb:
             spares = Spares(limits=self._limits, most=0)
         self._spares = spares
+        self._memory_mb = self._limits.memory_mb
         self._has_joined = False
         self._header: ScriptHeader | None = None
         self._raw = b""
-        self._lines: list[str] = []
-        self._worker: _Prepared | None = None
-        self._preparing: asyncio.Task[_Prepared] | None = None
+        self._worker: Prepared | None = None
+        self._preparing: asyncio.Task[Prepared] | None = None
         self._dying: list[WorkerProcess] = []
         self._candles: Candles | None = None
         self._lost_s: list[float] = []
         self._requests = 0
         self._evaluations = 0
         self._is_busy = False
-        self._output = _OutputMeter(self._limits.run_output_bytes)
+        self._output = OutputMeter(self._limits.run_output_bytes)
+        self._results = Results(stem_of(path), self._file_name, (), self._output)
 
     async def start(self) -> ScriptHeader:
         """Load and check the script in a fresh worker and return what it says about itself.
@@ -139,9 +132,10 @@ class ScriptExecutor:
         Raises ScriptError with file, line, column and source line where it is refused or cannot
         be read, ConfigError where the inputs do not fit it.
         """
-        self._raw = _read(self._path)
+        self._raw = read_script(self._path)
         text = self._raw.decode("utf-8-sig", "replace").replace("\r\n", "\n")
-        self._lines = [shown_source(line) for line in text.split("\n")]
+        lines = [shown_source(line) for line in text.split("\n")]
+        self._results = Results(stem_of(self._path), self._file_name, lines, self._output)
         if not self._has_joined:
             self._has_joined = True
             self._spares.join()
@@ -168,7 +162,7 @@ class ScriptExecutor:
             reply, cpu_ms = await self._ask(worker, request)
         except WorkerFailure as failure:
             self._replace()
-            raise await self._broken(failure, _newest_of(request)) from None
+            raise await self._broken(failure, request.newest) from None
         except asyncio.CancelledError:
             # Nobody waits for that answer any more, and the next one must not find it.
             self._kill("cancelled")
@@ -176,8 +170,65 @@ class ScriptExecutor:
         finally:
             self._is_busy = False
         if isinstance(reply, Fault):
-            raise await self._faulted(reply, cpu_ms, _newest_of(request))
-        return self._result(reply, cpu_ms, request)
+            is_first = self._evaluations == 1
+            limit_ms = self._limits.first_cpu_ms if is_first else self._limits.cpu_ms
+            raise await self._faulted(reply, cpu_ms, request.newest, limit_ms)
+        return self._results.result(reply, cpu_ms, request.newest)
+
+    @property
+    def reads_account(self) -> bool:
+        """True where the answer depends on balance or positions: such a script is evaluated
+        candle by candle. Known after `start`."""
+        return self._header is not None and self._header.reads_account
+
+    async def hold(self, candles: Candles) -> None:
+        """Let the worker take in a long history before it is asked about parts of it.
+
+        `evaluate` with a prefix of these candles then computes no indicator twice. Raises
+        ScriptError where no worker can be had.
+        """
+        try:
+            await self._holding(candles)
+        except WorkerFailure as failure:
+            self._replace()
+            raise await self._broken(failure, "") from None
+
+    async def decide(
+        self,
+        candles: Candles,
+        *,
+        first: int = 0,
+        count: int | None = None,
+        with_arrays: bool = True,
+        prove_all: bool = False,
+        progress: Callable[[int], None] | None = None,
+    ) -> Decisions:
+        """Decide `count` candles from index `first` on, all up to the end where it is None.
+
+        Each as `evaluate` would, with the candles up to it and no forming one; failures count and
+        halt as they do live, by the clock of the candles. Printed text comes of the last one only.
+        `with_arrays`: all at once where the script can be lifted, and a part one by one as proof,
+        or all of them (`prove_all`). `progress` is told how many are decided.
+        Raises ScriptError where no worker can be had, ValueError where there are no such candles.
+        A script that reads the account is not for this.
+        """
+        count = len(candles) - first if count is None else count
+        if first < 0 or count < 1 or first + count > len(candles):
+            raise ValueError(f"candles {first} to {first + count} of {len(candles)}")
+        if self._is_busy or self._header is None or self.reads_account:
+            raise InvariantBroken("one script at a time decides, after its start, by candles alone")
+        self._is_busy = True
+        ways = AskedWays.ARRAYS if with_arrays else AskedWays(0)
+        ways |= AskedWays.PROVE_ALL if prove_all else 0
+        merger = Merger(first, first + count, candles.open_ms, self._results)
+        try:
+            await self._decide_all(candles, merger, ways, progress)
+        except asyncio.CancelledError:
+            self._kill("cancelled")
+            raise
+        finally:
+            self._is_busy = False
+        return merger.decisions()
 
     async def close(self) -> None:
         """Kill the worker and wait until it is gone; may be called twice."""
@@ -202,29 +253,40 @@ class ScriptExecutor:
 
     # -- the worker --------------------------------------------------------------------------
 
-    async def _prepare(self) -> _Prepared:
+    async def _prepare(self) -> Prepared:
         """Take a worker and load the script and the last known candles into it."""
-        process = await self._spares.take()
+        process = await self._spares.take(self._memory_mb)
         try:
             isolation = self._judged(process)
             header = replace(await self._load(process), isolation=isolation)
             if self._header not in (None, header):
                 raise WorkerFailure(f"the same text says other things now {SECURITY_EVENT}")
             process.send(inputs_frame(self._checked_inputs(header)))
-            worker = _Prepared(process, header)
+            worker = Prepared(process, header, self._memory_mb)
             if self._candles is not None:
-                # Taken in before the next evaluation, so that its time is not charged for it.
-                wait = Budget(cpu_ms=None, wall_s=self._limits.start_wall_s)
-                number = self._next_number()
-                frames = _candle_frames(worker, self._candles) + ping_frame(number)
-                reply, _ = await process.ask(number, frames, wait)
-                if not isinstance(reply, Ready):
-                    raise WorkerFailure(_NO_ANSWER)
+                await self._give(worker, self._candles)
         except BaseException:
             process.kill("not prepared")
             self._dying.append(process)
             raise
         return worker
+
+    async def _give(self, worker: Prepared, candles: Candles) -> None:
+        """Let a worker take in candles before it is asked: its time is not charged for that."""
+        parts = worker.take_in(candles)
+        if not parts:
+            return
+        wait = Budget(cpu_ms=None, wall_s=self._limits.start_wall_s)
+        number = self._next_number()
+        worker.process.send(parts)
+        reply, _ = await worker.process.ask(number, ping_frame(number), wait)
+        if not isinstance(reply, Ready):
+            raise self._no_answer(worker)
+
+    @staticmethod
+    def _no_answer(worker: Prepared) -> WorkerFailure:
+        worker.process.kill(_NO_ANSWER)
+        return worker.process.failure or WorkerFailure(_NO_ANSWER)
 
     def _judged(self, process: WorkerProcess) -> Isolation:
         """Return how the worker is locked; WorkerFailure where that is not enough."""
@@ -248,13 +310,13 @@ class ScriptExecutor:
         if isinstance(reply, Fault):
             if reply.kind == "veto":
                 _log.warning("script_veto script=%s reason=%r", self._file_name, reply.message)
-            raise await self._faulted(reply, cpu_ms)
+            raise await self._faulted(reply, cpu_ms, None, self._limits.load_cpu_ms)
         if not isinstance(reply, Loaded):
             raise WorkerFailure(_NO_ANSWER)
         try:
             return checked_header(
                 reply,
-                name=_stem_of(self._path),
+                name=stem_of(self._path),
                 text_sha256=hashlib.sha256(self._raw).hexdigest(),
             )
         except Forged as error:
@@ -266,7 +328,7 @@ class ScriptExecutor:
         except ValueError as error:
             raise ConfigError(f"{self._file_name}: {error}") from None
 
-    async def _ready(self) -> _Prepared:
+    async def _ready(self) -> Prepared:
         """Return the worker; waits where a replacement is still being prepared."""
         worker = self._worker
         if worker is not None and worker.process.failure is not None:
@@ -292,14 +354,14 @@ class ScriptExecutor:
         self._lost_s = [lost_s for lost_s in self._lost_s if now_s - lost_s < _DAY_S] + [now_s]
         return len(self._lost_s) > _MOST_LOST
 
-    async def _prepared(self, preparing: asyncio.Task[_Prepared]) -> _Prepared:
+    async def _prepared(self, preparing: asyncio.Task[Prepared]) -> Prepared:
         await asyncio.wait({preparing})
         if self._preparing is preparing:
             self._preparing = None
         return preparing.result()
 
     async def _ask(
-        self, worker: _Prepared, request: EvaluationRequest
+        self, worker: Prepared, request: EvaluationRequest
     ) -> tuple[Result | Fault, float]:
         is_first = self._evaluations == 0
         self._evaluations += 1
@@ -307,15 +369,15 @@ class ScriptExecutor:
             self._limits.first_cpu_ms if is_first else self._limits.cpu_ms
         )
         number = self._next_number()
-        self._candles = request.candles
-        frames = _candle_frames(worker, request.candles)
         coming = request.forming
+        parts = worker.take_in(request.candles, with_forming=coming is not None)
+        self._candles = worker.known
         forming = b""
         if coming is not None:
             forming = pack_row(
                 coming.open_ms, coming.open, coming.high, coming.low, coming.close, coming.volume
             )
-        frames += evaluate_frame(
+        question = evaluate_frame(
             number,
             len(request.candles),
             soft_ms,
@@ -323,11 +385,97 @@ class ScriptExecutor:
             request.account.available_balance,
             request.account.positions,
         )
+        frames = b"".join([*parts, question])
         with self._reserve(is_first):
             reply, cpu_ms = await worker.process.ask(number, frames, budget)
         if not isinstance(reply, Result | Fault):
-            worker.process.kill(_NO_ANSWER)
-            raise worker.process.failure or WorkerFailure("")
+            raise self._no_answer(worker)
+        return reply, cpu_ms
+
+    async def _holding(self, candles: Candles) -> Prepared:
+        """Return a worker that has these candles, and memory enough for them."""
+        self._candles = candles
+        self._memory_mb = max(self._memory_mb, self._limits.memory_for(len(candles)))
+        if self._worker is not None and self._worker.memory_mb < self._memory_mb:
+            self._kill("too small")
+            await self._reap()
+        worker = await self._ready()
+        await self._give(worker, candles)
+        return worker
+
+    async def _decide_all(
+        self,
+        candles: Candles,
+        merger: Merger,
+        ways: AskedWays,
+        progress: Callable[[int], None] | None,
+    ) -> None:
+        pace = Pace(self._limits)
+        while not merger.is_done:
+            candle = iso_minute(int(candles.open_ms[merger.next]))
+            try:
+                worker = await self._holding(candles)
+                asked = self._asked(worker, merger, ways, pace)
+                reply, cpu_ms = await self._ask_decide(worker, asked)
+                pace.used(cpu_ms)
+                if isinstance(reply, Decided):
+                    try:
+                        merger.take(reply, asked)
+                    except Forged as error:
+                        worker.process.kill(f"the worker claims {error} {SECURITY_EVENT}")
+                        raise worker.process.failure or WorkerFailure(_NO_ANSWER) from None
+            except WorkerFailure as failure:
+                self._replace()
+                broken = await self._broken(failure, candle)
+                if not failure.is_breach:
+                    raise broken from None
+                ways &= ~AskedWays.ARRAYS
+                if broken.security or not pace.slow_down():
+                    merger.failed(broken)
+                continue
+            if isinstance(reply, Fault):
+                # Between two candles, or in what is done for all of them.
+                ways &= ~AskedWays.ARRAYS
+                broken = await self._faulted(reply, asked.candle_ms, candle, asked.candle_ms)
+                if not pace.slow_down():
+                    merger.failed(broken)
+                continue
+            fault = breach_of(reply)
+            if fault is not None and not merger.is_done:
+                candle = iso_minute(int(candles.open_ms[merger.next]))
+                merger.failed(await self._faulted(fault, asked.candle_ms, candle, asked.candle_ms))
+            if progress is not None:
+                progress(merger.next - merger.first)
+
+    def _asked(
+        self, worker: Prepared, merger: Merger, ways: AskedWays, pace: Pace
+    ) -> DecideRequest:
+        candle_ms = self._limits.cpu_ms
+        if not worker.has_decided:
+            # Indicators of all candles are computed on the first.
+            is_first = self._evaluations == 0
+            candle_ms = self._limits.first_cpu_ms if is_first else candle_ms
+            candle_ms += self._limits.more_ms_for(len(worker.known))
+        self._evaluations += 1
+        worker.has_decided = True
+        stop = pace.stop(merger.next, merger.stop)
+        if merger.has_differed or pace.is_slow:
+            ways = AskedWays(0)
+        if stop == merger.stop:
+            ways |= AskedWays.SHOW_LAST
+        return DecideRequest(self._next_number(), merger.next, stop, candle_ms, pace.slice_ms, ways)
+
+    async def _ask_decide(
+        self, worker: Prepared, asked: DecideRequest
+    ) -> tuple[Decided | Fault, float]:
+        budget, soft_ms = self._budget(asked.candle_ms)
+        if asked.slice_ms:
+            # The worker says by itself which candle was too slow; that takes it a moment.
+            budget, _ = self._budget(asked.candle_ms + asked.slice_ms + _GRACE_MS)
+        frame = decide_frame(asked._replace(candle_ms=soft_ms))
+        reply, cpu_ms = await worker.process.ask(asked.request, frame, budget)
+        if not isinstance(reply, Decided | Fault):
+            raise self._no_answer(worker)
         return reply, cpu_ms
 
     @contextlib.contextmanager
@@ -386,187 +534,49 @@ class ScriptExecutor:
 
     # -- answers -----------------------------------------------------------------------------
 
-    def _result(self, result: Result, cpu_ms: float, request: EvaluationRequest) -> ScriptResult:
-        name = "action_if_true" if result.condition else "action_if_false"
-        action = result.if_true if result.condition else result.if_false
-        prints, dropped = self._prints(result.printed, result.dropped_bytes)
-        try:
-            action = checked_action(action)
-        except ValueError as error:
-            raise self._error(
-                f"{name}: {error}",
-                _newest_of(request),
-                last_mention(self._lines, name),
-                prints=prints,
-            ) from None
-        warnings = [clean_line(text, MAX_MESSAGE) for text in result.warnings]
-        if dropped:
-            warnings.append(f"{dropped} bytes of printed text were dropped: too much output")
-        return ScriptResult(
-            condition=result.condition,
-            action=action,
-            prints=prints,
-            warnings=tuple(warnings),
-            plots=checked_plots(result),
-            marks=checked_marks(result),
-            cpu_ms=cpu_ms,
-        )
-
-    def _prints(self, printed: str, dropped: int) -> tuple[tuple[str, ...], int]:
-        if not printed:
-            return (), dropped
-        kept = self._output.take(printed)
-        if kept is None:
-            return (), dropped + len(printed.encode("utf-8", "replace"))
-        lines = clean(kept).removesuffix("\n").split("\n")
-        dropped += sum(len(line.encode("utf-8", "replace")) + 1 for line in lines[MAX_PRINT_LINES:])
-        return tuple(lines[:MAX_PRINT_LINES]), dropped
-
-    async def _faulted(self, fault: Fault, cpu_ms: float, candle: str | None = None) -> ScriptError:
+    async def _faulted(
+        self, fault: Fault, cpu_ms: float, candle: str | None, limit_ms: int
+    ) -> ScriptError:
         """Return the error of an answer that is a fault; budgets cost the worker its life.
 
         `candle` is None while the script is only loaded.
         """
-        prints, _ = self._prints(fault.printed, 0)
+        prints, _ = self._results.prints(fault.printed, 0)
         place = (fault.line, fault.column, fault.end_column)
         limits = self._limits
         match fault.kind:
             case "script" | "veto":
                 message = clean_line(fault.message, MAX_MESSAGE)
-                return self._error(message, candle or "", place, prints=prints)
+                return self._results.error(message, candle or "", place, prints=prints)
             case "time":
-                is_first = self._evaluations == 1
-                limit = limits.first_cpu_ms if is_first else limits.cpu_ms
-                limit = limits.load_cpu_ms if candle is None else limit
-                message = f"stopped after {cpu_ms:.0f} ms of CPU time (limit {limit} ms)"
+                message = f"stopped after {cpu_ms:.0f} ms of CPU time (limit {limit_ms} ms)"
             case "awaits":
                 message = f"stopped after {limits.awaits} awaits"
             case "memory":
-                message = f"stopped: out of memory (limit {limits.memory_mb} MB)"
+                message = f"stopped: out of memory (limit {self._memory_mb} MB)"
             case "worker":
                 message = clean_line(fault.message, MAX_MESSAGE)
         if candle is None:
-            return self._error(message, "", place, prints=prints)
+            return self._results.error(message, "", place, prints=prints)
         self._replace()
         await self._reap()
-        return self._error(f"{message}. {_NO_ORDER}", candle, place, breach=True, prints=prints)
+        return self._results.error(
+            f"{message}. {_NO_ORDER}", candle, place, breach=True, prints=prints
+        )
 
     async def _broken(self, failure: WorkerFailure, candle: str) -> ScriptError:
         told = await self._reap()
         # What was wrong with an answer may be told in the answer's own words.
         message = clean_line(told or failure.text, MAX_MESSAGE)
         line = failure.line
-        if line is not None and not 1 <= line <= len(self._lines):
+        if line is not None and not self._results.is_line(line):
             line = None
         place = (line, None, None)
         text = f"{message}. {_NO_ORDER}"
         is_security = SECURITY_EVENT in message
-        return self._error(text, candle, place, breach=failure.is_breach, security=is_security)
-
-    def _error(
-        self,
-        message: str,
-        candle: str,
-        place: tuple[int | None, int | None, int | None] = (None, None, None),
-        *,
-        breach: bool = False,
-        security: bool = False,
-        prints: tuple[str, ...] = (),
-    ) -> ScriptError:
-        line, column, end_column = place
-        text = fault_text(
-            self._file_name,
-            message,
-            self._lines,
-            line=line,
-            column=column,
-            end_column=end_column,
-            candle=candle,
+        return self._results.error(
+            text, candle, place, breach=failure.is_breach, security=is_security
         )
-        return ScriptError(
-            text,
-            script=_stem_of(self._path),
-            message=message,
-            line=line,
-            column=column,
-            breach=breach,
-            security=security,
-            prints=prints,
-        )
-
-
-class _OutputMeter:
-    """Counts printed text over 24 hours; what is over the limit is not passed on."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._used = 0
-        self._since_s = monotonic_s()
-
-    def take(self, text: str) -> str | None:
-        """Return the text, or None where the limit is reached."""
-        now = monotonic_s()
-        if now - self._since_s >= _DAY_S:
-            self._used, self._since_s = 0, now
-        self._used += len(text.encode("utf-8", "replace"))
-        return text if self._used <= self._limit else None
-
-
-def _newest_of(request: EvaluationRequest) -> str:
-    """Return the open time of the candle that is decided on, for messages."""
-    if request.forming is not None:
-        return iso_minute(request.forming.open_ms)
-    return iso_minute(request.candles.candle(-1).open_ms) if len(request.candles) else ""
-
-
-def _candle_frames(worker: _Prepared, candles: Candles) -> bytes:
-    """Return what the worker does not know yet, and note that it knows it."""
-    count = len(candles)
-    known, last = worker.known, worker.last
-    if known == count and (last is None or candles.candle(-1) == last):
-        return b""
-    worker.known = count
-    worker.last = candles.candle(-1) if count else None
-    # Candles are contiguous: the same one in the same place means the same ones before it.
-    if known == 0:
-        return candle_frames(candles, 0)
-    if known < count and candles.candle(known - 1) == last:
-        return candle_frames(candles, known)
-    return history_frame() + (candle_frames(candles, 0) if count else b"")
-
-
-def _stem_of(path: Path) -> str:
-    return shown_line(path.stem, MAX_NAME)
-
-
-def _read(path: Path) -> bytes:
-    """Return the bytes of a script's file; ScriptError where it is none that can be loaded."""
-    try:
-        # A pipe in the file's place must not keep us waiting for somebody to write into it.
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(handle, "rb") as file:
-            if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise _unreadable(path, "not a regular file")
-            raw = file.read(MAX_TEXT_BYTES + 1)
-    except OSError as error:
-        raise _unreadable(path, error.strerror or str(error)) from None
-    if len(raw) > MAX_TEXT_BYTES:
-        raise _refused(
-            path, f"larger than {MAX_TEXT_BYTES} bytes (64 KiB), the most that a script may have"
-        )
-    if not raw.strip():
-        raise _refused(path, "the file is empty")
-    return raw
-
-
-def _unreadable(path: Path, reason: str) -> ScriptError:
-    message = f"cannot be read: {reason}"
-    return ScriptError(f"{shown_path(path)}: {message}", script=_stem_of(path), message=message)
-
-
-def _refused(path: Path, message: str) -> ScriptError:
-    text = f"{shown_line(path.name, MAX_NAME)}: {message}"
-    return ScriptError(text, script=_stem_of(path), message=message)
 
 
 async def check_script(

@@ -25,6 +25,11 @@ def monotonic_s() -> float:
     return time.monotonic()
 
 
+def processor_s() -> float:
+    """Return the processor time that this process has used, in seconds."""
+    return time.process_time()
+
+
 class VenueClock:
     """Candle time: the venue's clock as we estimate it between synchronisations.
 

@@ -159,6 +159,65 @@ def _time_ms(raw: str) -> int:
     raise ValueError("use 2025-05-10, 2025-05-10T12:00 (UTC) or milliseconds")
 
 
+_RANGE = re.compile(r"(\d{8}(?:T\d{4})?)?-(\d{8}(?:T\d{4})?)?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class TimeRange:
+    """From `start_ms` on and before `end_ms`, ms UTC; None where an end is open."""
+
+    start_ms: int | None
+    end_ms: int | None
+
+    def __str__(self) -> str:
+        ends = (self.start_ms, self.end_ms)
+        return "-".join("" if ms is None else _compact(ms) for ms in ends)
+
+
+def _compact(time_ms: int) -> str:
+    moment = datetime.fromtimestamp(time_ms / 1000, UTC)
+    return moment.strftime("%Y%m%d" if time_ms % 86_400_000 == 0 else "%Y%m%dT%H%M")
+
+
+def _timerange(raw: str) -> TimeRange:
+    found = _RANGE.fullmatch(raw.strip())
+    if found is None or not any(found.groups()):
+        raise ValueError("use 20240101-20240201T1200 (UTC); either end may be left out")
+    start, end = (None if text is None else _time_ms(text) for text in found.groups())
+    if start is not None and end is not None and start >= end:
+        raise ValueError("its end does not lie behind its start")
+    return TimeRange(start, end)
+
+
+def _share_of_price(raw: str) -> Decimal:
+    value = _percent(raw)
+    if value > 10:
+        raise ValueError("must be from 0 to 10 (per cent)")
+    return value
+
+
+def _signed_percent(raw: str) -> Decimal:
+    text = raw.strip()
+    sign = -1 if text.startswith("-") else 1
+    return sign * _share_of_price(text.removeprefix("-"))
+
+
+def _choice(*names: str) -> Callable[[str], str]:
+    def parse(raw: str) -> str:
+        if raw.strip() not in names:
+            raise ValueError(f"use {' or '.join(names)}")
+        return raw.strip()
+
+    return parse
+
+
+def _intrabar(raw: str) -> str:
+    text = raw.strip()
+    if text not in ("stop", "tradingview") and text not in INTERVALS:
+        raise ValueError(f"use stop, tradingview or a finer interval ({' '.join(INTERVALS[:4])})")
+    return text
+
+
 def _setting(
     default: object,
     parse: Callable[[str], object],
@@ -253,6 +312,52 @@ class Config:
     )
     symbols: tuple[str, ...] | None = _setting(
         None, _symbols, "open positions on these symbols only", metavar="BTCUSDT,ETHUSDT"
+    )
+    timerange: TimeRange | None = _setting(
+        None,
+        _timerange,
+        "what a backtest decides on (UTC, either end may be left out); never cuts the history",
+        metavar="20240101-20240201T1200",
+    )
+    fee: Decimal | None = _setting(
+        None,
+        _share_of_price,
+        "a backtest's fee of each fill, per cent of its notional (default: 0.05 taker, 0.02 maker)",
+        metavar="PERCENT",
+    )
+    slippage: Decimal = _setting(
+        Decimal(0),
+        _share_of_price,
+        "how much worse than its price a backtest fills market orders and stops, in per cent",
+        metavar="PERCENT",
+    )
+    fill: str = _setting(
+        "open",
+        _choice("open", "close"),
+        "where a backtest's entries fill: the next candle's open, or the signal's close",
+        metavar="open|close",
+    )
+    intrabar: str = _setting(
+        "stop",
+        _intrabar,
+        "what a candle hits first that could have hit stop and target: stop, tradingview (the side "
+        "nearer to the open), or an interval whose candles tell",
+        metavar="RULE",
+    )
+    funding_assumed: Decimal = _setting(
+        Decimal("0.01"),
+        _signed_percent,
+        "a backtest's funding rate for each 8 hours of which none is stored, in per cent",
+        metavar="PERCENT",
+    )
+    prove: bool = _setting(
+        False, _flag, "decide every candle of a backtest a second time, one by one, and compare"
+    )
+    html: Path | None = _setting(
+        None,
+        _path,
+        "write a backtest's report to FILE, one page that needs nothing else",
+        metavar="FILE",
     )
     live: bool = _setting(False, _flag, "allow real orders on a real venue", is_flag_only=True)
     yes_live: bool = _setting(

@@ -376,6 +376,8 @@ class ScriptHeader:
     warnings: tuple[str, ...] = ()
     isolation: Isolation | None = None
     """Of the process that read the script, and will run it."""
+    reads_account: bool = False
+    """It reads balance or positions: its decisions depend on more than candles."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

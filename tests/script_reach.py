@@ -19,10 +19,9 @@ from typing import Any, Final
 from milo.script.guards import VirtualModule
 from milo.script.history import History
 from milo.script.language import check
-from milo.script.names import INDICATOR_NAMES, Session, market_names, script_builtins
+from milo.script.names import INDICATOR_NAMES, MarketNames, Session, script_builtins
 from milo.script.protocol import candle_frames
 from milo.script.rewrite import PREFIX, compile_script
-from milo.script.runner import _run
 from milo.script.vocabulary import ATTRIBUTES, MARKET_NAMES
 from tests.script_runs import _import_for_compiled_code, walk
 
@@ -85,10 +84,13 @@ def _seeds() -> Iterator[Any]:
     history = History()
     history.extend(candle_frames(walk(60), 0)[5:])
     account = (1.0, [{"symbol": "BTCUSDT", "qty": 1.0, "stop": None}])
-    names = market_names(history.base(b""), len(history), account, MARKET_NAMES)
-    names["__builtins__"] = script_builtins(Session(1000), _import_for_compiled_code)
+    constants = script_builtins(Session(1000), _import_for_compiled_code)
+    names = MarketNames(history.base(), constants, account, MARKET_NAMES).at(60, 60)
     code, _ = compile_script(check(SEEDS.read_bytes(), INDICATOR_NAMES).tree, "<seeds>")
-    _run(code, names)
+    running = FunctionType(code, names)()
+    if running is not None:
+        with contextlib.suppress(StopIteration):
+            running.send(None)
     for name, value in {**names["__builtins__"], **names}.items():
         if name.startswith("__") and not name.startswith(PREFIX):
             continue

@@ -59,6 +59,8 @@ class Decisions:
     halted_at: int | None = None
     """The candle after whose failure the script was not run again."""
     warnings: tuple[str, ...] = ()
+    prints: tuple[str, ...] = ()
+    """The lines that it printed on the last candle; those of others come from `evaluate`."""
 
     def action_at(self, index: int) -> str:
         """Return the action of one candle; "donothing" outside of what was decided."""

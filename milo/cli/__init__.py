@@ -7,13 +7,14 @@ COMMANDS. Modules are imported when their command is given, so that `--help` sta
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from milo import __version__
 from milo.config import SETTINGS, flag_of
 from milo.errors import ConfigError
+from milo.shown import shown_path
 
 _DESCRIPTION = """\
 Milo runs trading strategies written as small scripts, on USD-M perpetual futures.
@@ -52,6 +53,10 @@ COMMANDS: tuple[CommandSpec, ...] = (
         text="run a strategy script: once, or with --loop until stopped (may be repeated)",
     ),
     CommandSpec(
+        flag="backtest", module="backtest",
+        text="with --script: what the scripts would have done on stored candles",
+    ),
+    CommandSpec(
         flag="initdb", module="initdb", nargs="+", metavar="SYMBOL",
         text="fill the store with candles: all intervals, or those of --interval",
     ),
@@ -63,7 +68,10 @@ COMMANDS: tuple[CommandSpec, ...] = (
         flag="check", module="check", nargs="+", metavar="FILE",
         text="check scripts: header, inputs, verdict; exit code 0 or 2",
     ),
-    CommandSpec(flag="balance", module="balance", text="print the account's balance"),
+    CommandSpec(
+        flag="balance", module="balance", nargs="?", metavar="USDT",
+        text="print the account's balance; with --backtest: the first balance",
+    ),
     CommandSpec(
         flag="listopenpositions", module="positions", text="list open positions, numbered"
     ),
@@ -130,27 +138,60 @@ def parse_command_line(argv: Sequence[str]) -> Parsed:
     """Return the parsed command line; UsageError where it is wrong; exits on --help, --version."""
     parser = _parser()
     names = vars(parser.parse_args(argv))
-    given = [spec for spec in COMMANDS if names[_dest(spec.flag)] not in (None, False)]
-    if not given:
-        raise UsageError("no command given: use --script FILE, or see --help")
-    if len(given) > 1:
-        both = " and ".join("--" + spec.flag for spec in given)
-        raise UsageError(f"{both} do not go together; give one command")
-    spec = given[0]
     flags = {s.name: names[s.name] for s in SETTINGS if names[s.name] is not None}
+    spec, values = _backtest(names, flags) or _command(names)
     if names["loop"] is not None and spec.flag != "script":
         raise UsageError("--loop belongs to --script")
-    if names["set"] is not None and spec.flag != "script":
+    if names["set"] is not None and spec.flag not in ("script", "backtest"):
         raise UsageError("--set belongs to --script")
     return Parsed(
         spec=spec,
-        values=_values(names[_dest(spec.flag)]),
+        values=values,
         flags=flags,
         loop=names["loop"],
         inputs=tuple(names["set"] or ()),
         is_confirmed=names["yes"],
         config_file=names["config"],
     )
+
+
+def _command(names: Mapping[str, object]) -> tuple[CommandSpec, tuple[str, ...]]:
+    given = [spec for spec in COMMANDS if names[_dest(spec.flag)] not in (None, False)]
+    if not given:
+        raise UsageError("no command given: use --script FILE, or see --help")
+    if len(given) > 1:
+        both = " and ".join("--" + spec.flag for spec in given)
+        raise UsageError(f"{both} do not go together; give one command")
+    value = names[_dest(given[0].flag)]
+    if given[0].flag == "balance" and value is not True:
+        raise UsageError(f"--balance {value}: only a --backtest takes an amount")
+    return given[0], _values(value)
+
+
+def _backtest(
+    names: dict[str, object], flags: dict[str, str]
+) -> tuple[CommandSpec, tuple[str, ...]] | None:
+    """Return --backtest with the scripts of --script; it takes --balance as its first balance."""
+    if not names[_dest("backtest")]:
+        return None
+    scripts, balance = names.pop(_dest("script")), names.pop(_dest("balance"))
+    names |= {_dest("script"): None, _dest("balance"): None}
+    if scripts is None:
+        raise UsageError("--backtest needs a script: --backtest --script FILE")
+    if balance is True:
+        raise UsageError("--balance needs an amount with --backtest: --balance 10000")
+    if balance is not None:
+        flags["balance_start"] = str(balance)
+    return _command(names)[0], _values(scripts)
+
+
+def script_paths(values: Sequence[str]) -> tuple[Path, ...]:
+    """Return the scripts' paths; ConfigError names one that is not there."""
+    paths = tuple(Path(value) for value in values)
+    for path in paths:
+        if not path.is_file():
+            raise ConfigError(f"script {shown_path(path)}: no such file")
+    return paths
 
 
 def inputs_of(texts: Sequence[str]) -> dict[str, float]:

@@ -5,37 +5,43 @@ main.py alone knows the root modules; it fills these ports with them.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from milo.activity import Activity
-from milo.candles import Candles
-from milo.charts.snapshot import ChartSource
-from milo.clock import VenueClock
-from milo.commands import Note, Trade
-from milo.config import Config
-from milo.events import MarkPriceEvent
-from milo.inbox import CoreEvent, Signal, SymbolRules
-from milo.model import (
-    AccountConfig,
-    Candle,
-    FundingRate,
-    Instrument,
-    KeyPermissions,
-    LeverageBracket,
-    NewOrder,
-    ScriptHeader,
-    ScriptResult,
-)
-from milo.orders.book import Book, CoreConfig
-from milo.ports import Console, Guard, Journal, Signer, TradingClient
-from milo.script.request import AccountView, EvaluationRequest
-from milo.secret import Secret
-from milo.wire.dialects import Dialect
+from milo.ports import TradingClient
+
+if TYPE_CHECKING:
+    # Every command loads this module, and most of them need few of these.
+    import sqlite3
+
+    from milo.activity import Activity
+    from milo.backtest.decisions import Decisions
+    from milo.candles import Candles
+    from milo.charts.snapshot import ChartSource
+    from milo.clock import VenueClock
+    from milo.commands import Note, Trade
+    from milo.config import Config
+    from milo.events import MarkPriceEvent
+    from milo.inbox import CoreEvent, Signal, SymbolRules
+    from milo.model import (
+        AccountConfig,
+        Candle,
+        FundingRate,
+        Instrument,
+        KeyPermissions,
+        LeverageBracket,
+        NewOrder,
+        ScriptHeader,
+        ScriptResult,
+    )
+    from milo.orders.book import Book, CoreConfig
+    from milo.ports import Console, Guard, Journal, Signer
+    from milo.script.request import AccountView, EvaluationRequest
+    from milo.secret import Secret
+    from milo.wire.dialects import Dialect
 
 T = TypeVar("T")
 KlineRow = tuple[int, float, float, float, float, float, int]
@@ -131,6 +137,15 @@ class Executor(Protocol):
 
     async def start(self) -> ScriptHeader: ...
     async def evaluate(self, request: EvaluationRequest) -> ScriptResult: ...
+    async def decide(
+        self,
+        candles: Candles,
+        *,
+        first: int = 0,
+        count: int | None = None,
+        prove_all: bool = False,
+        progress: Callable[[int], None] | None = None,
+    ) -> Decisions: ...
     async def close(self) -> None: ...
 
 

@@ -8,7 +8,6 @@ import json
 import webbrowser
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 from milo import __version__
@@ -28,7 +27,6 @@ from milo.errors import ConfigError, ScriptError
 from milo.intervals import INTERVAL_MS
 from milo.orders.ids import run_id_of
 from milo.orders.ledger import open_rows
-from milo.shown import shown_path
 
 CHART_PORT = 8080
 
@@ -260,12 +258,3 @@ def _header(venue: OpenVenue, plans: Sequence[Plan]) -> str:
             ],
         }
     )
-
-
-def script_paths(values: Sequence[str]) -> tuple[Path, ...]:
-    """Return the scripts' paths; ConfigError names one that is not there."""
-    paths = tuple(Path(value) for value in values)
-    for path in paths:
-        if not path.is_file():
-            raise ConfigError(f"script {shown_path(path)}: no such file")
-    return paths

@@ -215,7 +215,10 @@ class Troubles:
             return web.Response()  # goes nowhere: the connection is closed
         wait_s = pause_s(answer)
         if wait_s:
-            self._write({"kind": "pause", "until_t": wall_fine_ms() + wait_s * 1000})
+            until_ms = wall_fine_ms() + wait_s * 1000
+            # Who was killed meanwhile has told nobody, and will not.
+            is_heard = request.transport is not None and not request.transport.is_closing()
+            self._write({"kind": "pause", "until_t": until_ms, "heard": is_heard})
         return web.Response(
             status=answer.status,
             body=answer.body,

@@ -46,6 +46,7 @@ def checked_header(loaded: Loaded, *, name: str, text_sha256: str) -> ScriptHead
         inputs=inputs,
         text_sha256=text_sha256,
         warnings=tuple(clean_line(text, MAX_MESSAGE) for text in loaded.warnings),
+        reads_account=loaded.reads_account,
     )
 
 

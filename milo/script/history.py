@@ -20,6 +20,7 @@ _Item = TypeVar("_Item", bound=np.generic)
 ROW_BYTES: Final = 48
 _ROW: Final = struct.Struct("<6d")
 _ITEMS: Final = 6
+_VALUE_BYTES: Final = 8
 _FIRST_CAPACITY: Final = 1024
 
 
@@ -32,16 +33,20 @@ class History:
         self._columns = [np.empty(0) for _ in range(_ITEMS - 1)]
         self._rows = Rows([])
         self._indicators = RunningIndicators()
+        self._whole: CandleBase | None = None
 
     def __len__(self) -> int:
         return self._count
 
-    def clear(self) -> None:
-        """Forget everything."""
+    def clear(self, coming: int = 0) -> None:
+        """Forget everything; make room at once for the candles that will come, where known."""
         self.__init__()  # type: ignore[misc]
+        if coming:
+            self._grow(coming + 1)
 
     def extend(self, packed: bytes) -> None:
         """Append closed candles; raises ValueError where the bytes are not whole rows."""
+        self._whole = None
         before = self._count
         if len(packed) == ROW_BYTES:
             self._write_one(before, packed)
@@ -55,16 +60,44 @@ class History:
                 column[before : self._count] = values
         self._rows.resize(before, self._count)
 
-    def base(self, forming: bytes | None) -> CandleBase:
-        """Return the columns as of now; they are valid until the next `extend` or `base`."""
+    def put_column(self, number: int, first: int, values: memoryview) -> None:
+        """Write a part of a column (0: the times) behind what is known.
+
+        With a part of the last column its candles are known. Raises ValueError where they would
+        not follow the others.
+        """
+        stop = first + len(values) // _VALUE_BYTES
+        if first != self._count or not 0 <= number < _ITEMS:
+            raise ValueError(f"column {number} from {first} on does not follow {self._count}")
+        self._whole = None
+        self._reserve(stop)
+        if number == 0:
+            self._times[first:stop] = np.frombuffer(values, dtype="<i8")
+        else:
+            self._columns[number - 1][first:stop] = np.frombuffer(values, dtype="<f8")
+        if number == _ITEMS - 1:
+            self._rows.resize(first, stop)
+            self._count = stop
+
+    def base(self, forming: bytes | None = None) -> CandleBase:
+        """Return the columns as of now; they are valid until the next `extend` or `base`.
+
+        Without a forming candle it is the same one, with its indicators, until candles come.
+        """
         count = self._count
         if forming:
+            self._whole = None
             self._write_one(count, forming)
             count += 1
+        elif self._whole is not None:
+            return self._whole
         self._rows.resize(self._count, count)
         self._indicators.begin(is_forming=count > self._count)
         origin = Origin(self._indicators)
-        return CandleBase(self._times, self._columns, count, self._rows, origin=origin)
+        base = CandleBase(self._times, self._columns, count, self._rows, origin=origin)
+        if not forming:
+            self._whole = base
+        return base
 
     def _write_one(self, at: int, packed: bytes) -> None:
         self._reserve(at + 1)
@@ -77,9 +110,13 @@ class History:
         """Make room for `count` rows and the forming one behind them."""
         if count < len(self._times):
             return
-        capacity = max(_FIRST_CAPACITY, 2 * count)
+        self._grow(max(_FIRST_CAPACITY, 2 * count))
+
+    def _grow(self, capacity: int) -> None:
         self._times = _grown(self._times, capacity)
         self._columns = [_grown(column, capacity) for column in self._columns]
+        # Row objects would keep the old columns.
+        self._rows.resize(0, self._count)
 
 
 def _grown(old: NDArray[_Item], capacity: int) -> NDArray[_Item]:

@@ -33,7 +33,20 @@ MAX_ACTION: Final = 200
 MAX_MESSAGE: Final = 500
 MAX_WARNINGS: Final = 20
 MAX_INPUTS: Final = 64
+MAX_CHANGES: Final = 3072
+"""Most places at which an action changes, in one answer about many candles."""
+MAX_TEXTS: Final = 256
+MAX_TEXT_TABLE_BYTES: Final = 16 * 1024
+"""Of the different actions of such an answer, in UTF-8."""
+MAX_ERRORS: Final = 4
+"""Errors that such an answer tells in full."""
 LARGEST_INPUT: Final = 1e15
+
+
+_ORDINARY_HISTORY: Final = 50_000
+_CANDLES_A_MS: Final = 1000
+_BYTES_A_CANDLE: Final = 8 * (6 + 1 + 40)
+"""Six columns, a place for its object, and forty columns of indicators and what is between."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +65,8 @@ class ScriptLimits:
     """The first evaluation, and the only one of a script that runs once."""
     cpu_ms: int = 250
     """Each later evaluation."""
+    slice_ms: int = 100
+    """Many candles decided in one go: CPU time after which the worker says how far it is."""
     wall_factor: float = 4.0
     wall_floor_s: float = 3.0
     memory_mb: int = 256
@@ -60,3 +75,19 @@ class ScriptLimits:
     recursion: int = 400
     run_output_bytes: int = 1024 * 1024
     """Printed text within 24 hours of a run; what is over is dropped and counted."""
+
+    def memory_for(self, candles: int) -> int:
+        """Return the worker's memory in MB for a history of so many candles.
+
+        Beyond what anybody runs live it grows by what their columns and those of indicators need.
+        """
+        if candles <= _ORDINARY_HISTORY:
+            return self.memory_mb
+        return self.memory_mb + candles * _BYTES_A_CANDLE // 2**20
+
+    def more_ms_for(self, candles: int) -> int:
+        """Return the CPU ms that a worker may need besides to begin with so many candles.
+
+        On the first that it decides it computes indicators for all of them.
+        """
+        return max(0, candles - _ORDINARY_HISTORY) // _CANDLES_A_MS

@@ -1,13 +1,14 @@
 """The names that a script sees: indicators, actions, plots, inputs, print (layer 1).
 
 `Session` holds what one evaluation collects. `script_builtins` makes everything that stays the same
-from candle to candle; `market_names` what changes. Nothing here touches more than numbers and text.
+from candle to candle; `MarketNames` what changes. Nothing here touches more than numbers and text.
 """
 
 from __future__ import annotations
 
 import builtins
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -16,6 +17,7 @@ from milo.model import Direction
 from milo.script import guards
 from milo.script.actions import close_action, entry_action
 from milo.script.limits import (
+    MAX_ACTION,
     MAX_LABEL,
     MAX_MARK,
     MAX_MARK_BYTES,
@@ -30,8 +32,8 @@ from milo.script.views import (
     CandleBase,
     CandleHistory,
     CandleView,
+    Computed,
     Floats,
-    Origin,
     Series,
     SeriesBase,
     base_of,
@@ -45,6 +47,11 @@ from milo.ta.volume import average_volume
 INDICATOR_NAMES: Final = frozenset(spec.name for spec in INDICATORS)
 
 _NAN: Final = float("nan")
+_MISSING: Final = object()
+_MOST_KEPT: Final = 256
+_FEWEST_KEPT: Final = 4_000_000
+_COLUMNS_KEPT: Final = 24
+"""Results of indicators that are kept from one candle to the next, in numbers and in columns."""
 
 
 class AwaitBudget(BaseException):
@@ -55,15 +62,11 @@ class Session:
     """What one evaluation prints, plots, marks and counts; reset before each."""
 
     def __init__(self, max_awaits: int) -> None:
-        self._max_awaits = max_awaits
+        self.max_awaits = max_awaits
         self.inputs: dict[str, float] = {}
-        self.reset()
-
-    def __repr__(self) -> str:
-        """What a script sees that prints `plot` or `mark` themselves."""
-        return "milo"
-
-    def reset(self) -> None:
+        self.is_quiet = False
+        """Nobody is going to look at this candle: texts are made, but not kept."""
+        self._labels: dict[str, str] = {}
         self.awaits = 0
         self.printed: list[str] = []
         self.printed_bytes = 0
@@ -71,14 +74,25 @@ class Session:
         self.plots: dict[tuple[str, str], float] = {}
         self.marks: list[str] = []
 
-    @property
-    def is_over_awaits(self) -> bool:
-        return self.awaits > self._max_awaits
+    def __repr__(self) -> str:
+        """What a script sees that prints `plot` or `mark` themselves."""
+        return "milo"
+
+    def reset(self) -> None:
+        """Forget what the candle before left."""
+        self.awaits = 0
+        if self.printed_bytes or self.dropped_bytes:
+            self.printed = []
+            self.printed_bytes = self.dropped_bytes = 0
+        if self.plots:
+            self.plots = {}
+        if self.marks:
+            self.marks = []
 
     def count_await(self, awaited: Any) -> Any:
         """Count one `await`; raises AwaitBudget beyond the limit."""
         self.awaits += 1
-        if self.awaits > self._max_awaits:
+        if self.awaits > self.max_awaits:
             raise AwaitBudget
         return awaited
 
@@ -86,6 +100,8 @@ class Session:
         """Collect text up to the limit; what is over is dropped and counted."""
         separator = " " if sep is None else sep
         text = separator.join([str(value) for value in values]) + ("\n" if end is None else end)
+        if self.is_quiet:
+            return
         text = clean(text)
         room = MAX_PRINT_BYTES - self.printed_bytes
         kept = fit_bytes(text, room)
@@ -106,16 +122,28 @@ class Session:
             value = series[-1] if len(series) else _NAN
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise TypeError(f"plot draws numbers or a series of them, not {_kind(value)}")
-        key = (clean_line(name, MAX_LABEL), clean_line(pane, MAX_LABEL))
+        key = (self._label(name), self._label(pane))
         if key not in self.plots and len(self.plots) >= MAX_PLOTS:
             raise ValueError(f"more than {MAX_PLOTS} plots")
         self.plots[key] = float(value)
+
+    def _label(self, text: str) -> str:
+        """Return a text cleaned; they are mostly the same on each candle."""
+        found = self._labels.get(text)
+        if found is None:
+            if len(self._labels) >= _MOST_KEPT:
+                self._labels.clear()
+            found = self._labels[text] = clean_line(text, MAX_LABEL)
+        return found
 
     def mark(self, text: Any) -> None:
         """Note a text for the chart at the candle of this evaluation."""
         if len(self.marks) >= MAX_MARKS:
             raise ValueError(f"more than {MAX_MARKS} marks on one candle")
-        self.marks.append(fit_bytes(clean_line(str(text), MAX_MARK), MAX_MARK_BYTES))
+        text = str(text)
+        if not self.is_quiet:
+            text = fit_bytes(clean_line(text, MAX_MARK), MAX_MARK_BYTES)
+        self.marks.append(text)
 
     def param(self, name: str, default: float, low: Any = None, high: Any = None) -> float:
         """Return the input's value: what the user set, or its default."""
@@ -158,6 +186,8 @@ def script_builtins(session: Session, c_import: Callable[..., Any]) -> dict[str,
 
 
 def _entry(direction: Direction) -> Callable[..., str]:
+    made: dict[tuple[Any, ...], str] = {}
+
     def build(
         *,
         risk: Any = None,
@@ -167,61 +197,113 @@ def _entry(direction: Direction) -> Callable[..., str]:
         tp: Any = None,
         rr: Any = None,
     ) -> str:
-        return entry_action(
-            direction, risk=risk, margin=margin, leverage=leverage, sl=sl, tp=tp, rr=rr
-        )
+        values = (risk, margin, leverage, sl, tp, rr)
+        key = (*values, *map(type, values))
+        try:
+            text = made.get(key)
+        except TypeError:
+            # Something that no action can hold: the next line says so.
+            text = None
+        if text is None:
+            text = entry_action(
+                direction, risk=risk, margin=margin, leverage=leverage, sl=sl, tp=tp, rr=rr
+            )
+            if len(made) >= _MOST_KEPT:
+                made.clear()
+            if all(not isinstance(value, str) or len(value) <= MAX_ACTION for value in values):
+                made[key] = text
+        return text
 
     build.__name__ = build.__qualname__ = direction.value
     return build
 
 
-def market_names(
-    base: CandleBase,
-    closed_count: int,
-    account: tuple[float, list[dict[str, Any]]],
-    used: frozenset[str],
-) -> dict[str, Any]:
-    """Return the names of one candle; `base` may end with the forming one.
+class MarketNames:
+    """The names of a script's candles: for each candle a namespace of its own.
 
-    What costs time is computed only where the script uses it.
+    What costs time is computed only where the script uses it, and once for all candles.
     """
-    count = len(base)
-    names: dict[str, Any] = {"data": CandleHistory(base, count)}
-    wanted = used & _MORE
-    if not wanted:
+
+    def __init__(
+        self,
+        base: CandleBase,
+        constants: dict[str, Any],
+        account: tuple[float, list[dict[str, Any]]],
+        used: frozenset[str],
+    ) -> None:
+        """Take the candles; the last one may be forming. `constants` are `__builtins__`."""
+        self._base = base
+        self._same: dict[str, Any] = {"__builtins__": constants, "__name__": "script"}
+        self._has_data = "data" in used
+        self._has_closed = "chart_data" in used
+        self._has_forming = "live_candle" in used
+        if "available_balance" in used:
+            self._same["available_balance"] = account[0]
+        if "open_positions" in used:
+            self._same["open_positions"] = account[1]
+        self._most_numbers = max(_FEWEST_KEPT, _COLUMNS_KEPT * len(base))
+        self._items: list[tuple[str, memoryview, int]] = []
+        for name in used & _NUMBERS:
+            if name == "averagevolume":
+                values = _average_volume(base)
+            else:
+                values = base.column(_NUMBER_COLUMNS.get(name, name))
+            behind = 2 if name == "previousclose" else 1
+            self._items.append((name, values.data, behind))
+
+    def at(self, count: int, closed_count: int) -> dict[str, Any]:
+        """Return the namespace in which the candle before `count` is the newest.
+
+        Nothing in it shows a later one.
+        """
+        if self._base.computed.tally[0] > self._most_numbers:
+            self._base.forget()
+        names = self._same.copy()
+        if self._has_data:
+            names["data"] = CandleHistory(self._base, count)
+        for name, values, behind in self._items:
+            names[name] = values[count - behind] if count >= behind else _NAN
+        if self._has_closed:
+            names["chart_data"] = CandleHistory(self._base, closed_count)
+        if self._has_forming:
+            names["live_candle"] = self._base.row(count - 1) if count > closed_count else None
         return names
-    closes = base.column("close")
-    for name in wanted:
-        if name == "chart_data":
-            names[name] = CandleHistory(base, closed_count)
-        elif name == "live_candle":
-            names[name] = base.row(count - 1) if count > closed_count else None
-        elif name == "available_balance":
-            names[name] = account[0]
-        elif name == "open_positions":
-            names[name] = account[1]
-        elif name == "lastclose":
-            names[name] = closes.item(count - 1) if count else _NAN
-        elif name == "previousclose":
-            names[name] = closes.item(count - 2) if count > 1 else _NAN
-        elif name == "averagevolume":
-            volumes = base.column("volume")
-            names[name] = average_volume(volumes).item(-1) if count else _NAN
-        else:
-            names[name] = base.column(name).item(count - 1) if count else _NAN
-    return names
 
 
-_MORE: Final = MARKET_NAMES - {"data"}
+def _average_volume(base: CandleBase) -> Floats:
+    """Return it for all candles, found once while no others come."""
+    key = ("averagevolume",)
+    values: Floats | None = base.computed.found.get(key)
+    if values is None:
+        values = base.computed.found[key] = average_volume(base.column("volume"))
+        base.computed.tally[0] += len(values)
+    return values
+
+
+_NUMBER_COLUMNS: Final = {"lastclose": "close", "previousclose": "close"}
+_NUMBERS: Final = MARKET_NAMES - {
+    "data", "chart_data", "live_candle", "available_balance", "open_positions",
+}  # fmt: skip
+ACCOUNT_NAMES: Final = frozenset({"available_balance", "open_positions"})
+"""What a script reads that is not of its candles."""
 
 
 def _indicator(spec: IndicatorSpec) -> Callable[..., Coroutine[Any, Any, Any]]:
+    name = spec.name
     call = _on_candles if spec.takes_candles else _on_values
+    view = CandleHistory if spec.takes_candles else Series
 
-    async def run(*arguments: Any, **options: Any) -> Any:
-        return call(spec, arguments, options)
+    async def run(data: Any = _MISSING, /, *numbers: Any, **options: Any) -> Any:
+        # As a rule it is the same call as on the candle before: what makes the answer is there.
+        if type(data) is view:
+            calls = data._base.computed.calls.get(name)
+            if calls is not None:
+                key = _call_key(numbers, options)
+                if key is not None and (make := calls.get(key)) is not None:
+                    return make(data._length)
+        return call(spec, () if data is _MISSING else (data, *numbers), options)
 
-    run.__name__ = run.__qualname__ = spec.name
+    run.__name__ = run.__qualname__ = name
     return run
 
 
@@ -257,12 +339,10 @@ def _on_candles(spec: IndicatorSpec, arguments: tuple[Any, ...], options: dict[s
     else:
         base = _base_of_list(spec, data)
         count = len(base)
-    return _answer(
-        spec,
-        _cached(base, spec, parameters, tuple(base.column(name) for name in spec.takes)),
-        count,
-        base,
-    )
+    found = _cached(base, spec, parameters, [base.column(name) for name in spec.takes])
+    make = _maker(spec, found, base)
+    _remember(base.computed, spec.name, arguments, options, make)
+    return make(count)
 
 
 def _on_values(spec: IndicatorSpec, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
@@ -271,10 +351,12 @@ def _on_values(spec: IndicatorSpec, arguments: tuple[Any, ...], options: dict[st
         # The average of a series: cached with it, and a prefix of it for a prefix.
         if isinstance(taken[0], Series):
             base, count = series_base_of(taken[0])
-            found = _cached(base, spec, parameters, (base.values,))
-            return _answer(spec, found, count, None)
-        values = _values(taken[0], spec.takes[0])
-        return _answer(spec, spec.function(values, *parameters), len(values), None)
+        else:
+            base = SeriesBase(_values(taken[0], spec.takes[0]))
+            count = len(base.values)
+        make = _maker(spec, _cached(base, spec, parameters, [base.values]), None)
+        _remember(base.computed, spec.name, arguments, options, make)
+        return make(count)
     readied = [
         _Times(value) if name == "data" else _values(value, name) if name in _SERIES else value
         for name, value in zip(spec.takes, taken, strict=True)
@@ -283,7 +365,8 @@ def _on_values(spec: IndicatorSpec, arguments: tuple[Any, ...], options: dict[st
         base, _ = series_base_of(taken[0])
         key = _key(spec, parameters)
         try:
-            search, is_forming = base.cache.get(key) or _search(base, key, spec, parameters)
+            known = base.computed.found.get(key)
+            search, is_forming = known or _search(base, key, spec, parameters)
         except TypeError:
             return spec.function(*readied, *parameters)
         return search.items(*readied, len(base.values) - is_forming)
@@ -314,17 +397,46 @@ def _cached(
     base: CandleBase | SeriesBase,
     spec: IndicatorSpec,
     parameters: tuple[Any, ...],
-    columns: tuple[Floats, ...],
+    columns: list[Floats],
 ) -> Any:
     key = _key(spec, parameters)
+    computed = base.computed
     try:
-        found = base.cache.get(key)
+        found = computed.found.get(key)
     except TypeError:
         # An unhashable parameter (a list, say): the indicator itself will refuse it.
         return spec.function(*columns, *parameters)
     if found is None:
-        found = base.cache[key] = _computed(base.origin, key, spec, parameters, columns)
+        found = _computed(base, key, spec, parameters, tuple(columns))
+        computed.tally[0] += len(columns[0]) * len(spec.outputs)
+        computed.found[key] = found
     return found
+
+
+def _key(spec: IndicatorSpec, parameters: tuple[Any, ...]) -> tuple[Any, ...]:
+    return (spec.name, *((type(value), value) for value in parameters))
+
+
+def _computed(
+    base: CandleBase | SeriesBase,
+    key: tuple[Any, ...],
+    spec: IndicatorSpec,
+    parameters: tuple[Any, ...],
+    columns: tuple[Floats, ...],
+) -> Any:
+    origin, tally = base.origin, base.computed.tally
+    if origin is None:
+        found = spec.function(*columns, *parameters)
+    else:
+        found = origin.answer(key, spec, parameters, columns)
+    if spec.returns is Returns.POINTS:
+        return found
+    arrays = found if spec.returns is Returns.TUPLE else (found,)
+    bases = tuple(
+        SeriesBase(values, tally, None if origin is None else origin.of_output(key, output))
+        for output, values in enumerate(arrays)
+    )
+    return bases if spec.returns is Returns.TUPLE else bases[0]
 
 
 def _search(
@@ -336,44 +448,53 @@ def _search(
         found = (spec.search(*parameters), False)
     else:
         found = base.origin.search(key, spec, parameters)
-    base.cache[key] = found
+    base.computed.tally[0] += len(base.values)
+    base.computed.found[key] = found
     return found
 
 
-def _key(spec: IndicatorSpec, parameters: tuple[Any, ...]) -> tuple[Any, ...]:
-    return (spec.name, *((type(value), value) for value in parameters))
-
-
-def _computed(
-    origin: Origin | None,
-    key: tuple[Any, ...],
-    spec: IndicatorSpec,
-    parameters: tuple[Any, ...],
-    columns: tuple[Floats, ...],
-) -> Any:
-    if origin is None:
-        found = spec.function(*columns, *parameters)
-    else:
-        found = origin.answer(key, spec, parameters, columns)
+def _maker(spec: IndicatorSpec, found: Any, base: CandleBase | None) -> Callable[[int], Any]:
+    """Return what cuts the indicator of the whole to so many candles, in the form for scripts."""
     if spec.returns is Returns.POINTS:
-        return found
-    arrays = found if spec.returns is Returns.TUPLE else (found,)
-    bases = tuple(
-        SeriesBase(values, None if origin is None else origin.of_output(key, output))
-        for output, values in enumerate(arrays)
-    )
-    return bases if spec.returns is Returns.TUPLE else bases[0]
-
-
-def _answer(spec: IndicatorSpec, found: Any, count: int, base: CandleBase | None) -> Any:
-    """Cut what was computed for the whole to `count` candles, in the form that scripts get."""
-    if spec.returns is Returns.POINTS:
-        return found.points(count, base.open_ms[:count] if base and base.has_times else None)
+        times = base.open_ms if base is not None and base.has_times else None
+        return lambda count: found.points(count, None if times is None else times[:count])
     if spec.returns is Returns.TUPLE:
-        return tuple(Series(_as_base(values), count) for values in found)
+        if len(found) == 2:
+            first, second = map(_as_base, found)
+            return lambda count: (Series(first, count), Series(second, count))
+        bases = [_as_base(values) for values in found]
+        return lambda count: tuple([Series(values, count) for values in bases])
     if spec.returns is Returns.LAST:
-        return _as_base(found).values.item(count - 1) if count else _NAN
-    return Series(_as_base(found), count)
+        view = _as_base(found).view
+        return lambda count: view[count - 1] if count else _NAN
+    return partial(Series, _as_base(found))
+
+
+def _remember(
+    computed: Computed,
+    name: str,
+    arguments: tuple[Any, ...],
+    options: dict[str, Any],
+    make: Callable[[int], Any],
+) -> None:
+    """Keep what makes the answer for the next call with the same whole numbers."""
+    key = _call_key(arguments[1:], options)
+    if key is not None:
+        computed.calls.setdefault(name, {})[key] = make
+
+
+def _call_key(numbers: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, ...] | None:
+    """Return what tells a call from others on the same data; None where that takes more."""
+    for number in numbers:
+        # 14.0 and True equal a whole number, and may not be taken for one.
+        if type(number) is not int:
+            return None
+    if not options:
+        return numbers
+    for number in options.values():
+        if type(number) is not int:
+            return None
+    return (*numbers, *options.items())
 
 
 def _as_base(values: SeriesBase | Floats) -> SeriesBase:

@@ -7,15 +7,20 @@ schema, one answer for each request, with the request's number. Never pickle.
     to the worker    L load        u32 request, u32 soft CPU ms, u32 length of options (JSON),
                                    options {name, max_awaits, recursion}, the text's bytes
                      I inputs      JSON: the values that the user set (checked by the engine)
-                     H history     forget all candles
+                     H history     forget all candles; u32 how many will come, 0: nobody knows
                      C candles     closed candles, 48 bytes each (see milo.script.history)
+                     K column      u8 column (0 the times, then as PRICE_COLUMNS), u32 index of the
+                                   first candle, 8 bytes a candle; the last column counts them
                      E evaluate    u32 request, u32 closed candles known, u32 soft CPU ms,
                                    u8 1 = a forming candle follows, f64 available balance,
                                    [48 bytes], positions (JSON, nothing where there are none)
+                     B decide      u32 request, u32 first candle, u32 behind the last one,
+                                   u32 CPU ms of a candle, u32 of the whole, u8 AskedWays
                      P ping        u32 request: answered with Y once all before it is done
     from the worker  Y ready       request 0 when it stands, with its locks; answers P
                      D loaded      answers L
                      R result      answers E
+                     M decided     answers B: many candles, as far as it came
                      F fault       answers any request
 """
 
@@ -23,7 +28,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final, Literal
+from enum import IntFlag
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -32,6 +38,8 @@ from milo.candles import PRICE_COLUMNS, Candles
 from milo.script.history import ROW_BYTES
 from milo.script.limits import (
     MAX_ACTION,
+    MAX_CHANGES,
+    MAX_ERRORS,
     MAX_INPUTS,
     MAX_LABEL,
     MAX_MARK,
@@ -39,6 +47,7 @@ from milo.script.limits import (
     MAX_MESSAGE,
     MAX_PLOTS,
     MAX_PRINT_BYTES,
+    MAX_TEXTS,
     MAX_WARNINGS,
 )
 from milo.script.request import PositionView
@@ -46,22 +55,29 @@ from milo.script.request import PositionView
 MAX_REPLY_BYTES: Final = 64 * 1024
 MAX_REQUEST_BYTES: Final = 8 * 1024 * 1024
 CANDLES_A_FRAME: Final = 65_536
+MANY_CANDLES: Final = 20_000
+"""From here on they go over column by column, which is faster and larger."""
 
 LOAD: Final = ord("L")
 INPUTS: Final = ord("I")
 HISTORY: Final = ord("H")
 CANDLES: Final = ord("C")
+COLUMN: Final = ord("K")
 EVALUATE: Final = ord("E")
+DECIDE: Final = ord("B")
 PING: Final = ord("P")
 READY: Final = ord("Y")
 LOADED: Final = ord("D")
 RESULT: Final = ord("R")
+DECIDED: Final = ord("M")
 FAULT: Final = ord("F")
 
 _HEAD: Final = struct.Struct("<IB")
 _NUMBER: Final = struct.Struct("<I")
 _LOAD: Final = struct.Struct("<III")
 _EVALUATE: Final = struct.Struct("<IIIBd")
+_DECIDE: Final = struct.Struct("<IIIIIB")
+_COLUMN: Final = struct.Struct("<BI")
 _ROW: Final = struct.Struct("<6d")
 
 
@@ -118,6 +134,8 @@ class Loaded(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     indicators: Annotated[tuple[_Label, ...], msgspec.Meta(max_length=256)]
     inputs: Annotated[tuple[WireInput, ...], msgspec.Meta(max_length=MAX_INPUTS)]
     warnings: _Warnings
+    reads_account: bool = False
+    """It names what the account tells: its answer depends on more than candles."""
 
 
 class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -150,15 +168,72 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     printed: Annotated[str, msgspec.Meta(max_length=MAX_PRINT_BYTES)] = ""
 
 
-Reply = Ready | Loaded | Result | Fault
+class WireAction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An action that applied, and whether that was the one for a true condition."""
+
+    text: Annotated[str, msgspec.Meta(max_length=MAX_ACTION)]
+    is_true: bool
+
+
+class WireError(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The script's own error on a candle; `at` counts from the first of the answer."""
+
+    at: _Count
+    message: _Message
+    line: _Count | None = None
+    column: _Count | None = None
+    end_column: _Count | None = None
+
+
+class WireBreach(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The budget that was overrun on the candle at which the answer ends."""
+
+    kind: Literal["time", "awaits", "memory"]
+    line: _Count | None = None
+
+
+class Decided(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the candles from the first that was asked for up to `until` gave.
+
+    `at` are the places at which the action changes, counted from the first candle (u32 each);
+    `code` what applies from there on (u16 each): 0 for an error, k for `actions[k - 1]`.
+    """
+
+    request: _Count
+    until: _Count
+    at: Annotated[bytes, msgspec.Meta(max_length=4 * MAX_CHANGES)]
+    code: Annotated[bytes, msgspec.Meta(max_length=2 * MAX_CHANGES)]
+    actions: Annotated[tuple[WireAction, ...], msgspec.Meta(max_length=MAX_TEXTS)]
+    errors: Annotated[tuple[WireError, ...], msgspec.Meta(max_length=MAX_ERRORS)]
+    """The first ones."""
+    breach: WireBreach | None
+    warnings: _Warnings
+    printed: Annotated[str, msgspec.Meta(max_length=MAX_PRINT_BYTES)]
+    """On the last candle that was asked for."""
+    dropped_bytes: Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+    is_lifted: bool
+    """Candles that were not looked at one by one come from arrays."""
+    checked: _Count
+    """Candles of arrays that were decided one by one as well, and compared."""
+    differing: _Count
+    """Any: nothing of this answer and of those before it counts; arrays are not used again."""
+    doubtful: _Count
+    note: _Message
+    """Why there are no arrays."""
+
+
+Reply = Ready | Loaded | Result | Decided | Fault
 
 _REPLIES: Final[dict[int, msgspec.json.Decoder[Any]]] = {
     READY: msgspec.json.Decoder(Ready),
     LOADED: msgspec.json.Decoder(Loaded),
     RESULT: msgspec.json.Decoder(Result),
+    DECIDED: msgspec.json.Decoder(Decided),
     FAULT: msgspec.json.Decoder(Fault),
 }
-_TYPES: Final[dict[type, int]] = {Ready: READY, Loaded: LOADED, Result: RESULT, Fault: FAULT}
+_TYPES: Final[dict[type, int]] = {
+    Ready: READY, Loaded: LOADED, Result: RESULT, Decided: DECIDED, Fault: FAULT,
+}  # fmt: skip
 _ENCODE: Final = msgspec.json.Encoder().encode
 
 
@@ -168,7 +243,7 @@ def reply_frame(reply: Reply) -> bytes:
     Where quotes and other scripts make it too long, the printed text is dropped and counted.
     """
     payload = _ENCODE(reply)
-    if len(payload) > MAX_REPLY_BYTES and isinstance(reply, Result):
+    if len(payload) > MAX_REPLY_BYTES and isinstance(reply, Result | Decided):
         dropped = reply.dropped_bytes + len(reply.printed.encode())
         payload = _ENCODE(msgspec.structs.replace(reply, printed="", dropped_bytes=dropped))
     return frame(_TYPES[type(reply)], payload)
@@ -278,25 +353,79 @@ def parse_ping(payload: bytes) -> int:
     return int(_NUMBER.unpack(payload)[0])
 
 
-def history_frame() -> bytes:
-    """Return the frame that makes the worker forget all candles."""
-    return frame(HISTORY, b"")
+def history_frame(coming: int = 0) -> bytes:
+    """Return the frame that makes the worker forget all candles, and make room for others."""
+    return frame(HISTORY, _NUMBER.pack(coming))
+
+
+def parse_history(payload: bytes) -> int:
+    """Return how many candles will come; 0 where that is not known."""
+    return int(_NUMBER.unpack(payload)[0])
 
 
 def candle_frames(candles: Candles, start: int) -> bytes:
     """Return the frames that carry the closed candles from index `start` on."""
+    return b"".join(candle_parts(candles, start))
+
+
+def candle_parts(candles: Candles, start: int) -> list[bytes | memoryview]:
+    """Return the same in parts, of many candles without a copy of their columns."""
     count = len(candles) - start
     if count == 1:
         last = candles.candle(-1)
         row = pack_row(last.open_ms, last.open, last.high, last.low, last.close, last.volume)
-        return frame(CANDLES, row)
-    columns = [candles.open_ms.astype(np.float64)[start:]]
-    columns += [getattr(candles, name)[start:] for name in PRICE_COLUMNS]
-    rows = np.ascontiguousarray(np.stack(columns, axis=1), dtype="<f8")
-    return b"".join(
-        frame(CANDLES, rows[first : first + CANDLES_A_FRAME].tobytes())
-        for first in range(0, count, CANDLES_A_FRAME)
-    )
+        return [frame(CANDLES, row)]
+    columns = [candles.open_ms, *(getattr(candles, name) for name in PRICE_COLUMNS)]
+    if count < MANY_CANDLES:
+        rows = np.stack([column[start:] for column in columns], axis=1, dtype="<f8")
+        return [frame(CANDLES, rows.tobytes())]
+    parts: list[bytes | memoryview] = []
+    for first in range(start, len(candles), CANDLES_A_FRAME):
+        for number, column in enumerate(columns):
+            values = memoryview(column[first : first + CANDLES_A_FRAME]).cast("B")
+            head = _HEAD.pack(_COLUMN.size + len(values), COLUMN)
+            parts += (head + _COLUMN.pack(number, first), values)
+    return parts
+
+
+def parse_column(payload: bytes) -> tuple[int, int, memoryview]:
+    """Return (column, index of its first candle, its values' bytes)."""
+    number, first = _COLUMN.unpack_from(payload)
+    return number, first, memoryview(payload)[_COLUMN.size :]
+
+
+class AskedWays(IntFlag):
+    """How candles are to be decided."""
+
+    ARRAYS = 1
+    """Over whole arrays, where the script can be lifted."""
+    PROVE_ALL = 2
+    """Each candle of arrays is decided one by one as well."""
+    SHOW_LAST = 4
+    """Text that is printed on the last candle comes with the answer."""
+
+
+class DecideRequest(NamedTuple):
+    """Candles `first` <= index < `stop` to decide; `candle_ms` is what one may take, and after
+    `slice_ms` the answer is due, both of CPU time."""
+
+    request: int
+    first: int
+    stop: int
+    candle_ms: int
+    slice_ms: int
+    ways: AskedWays
+
+
+def decide_frame(asked: DecideRequest) -> bytes:
+    """Return the frame that asks for decisions on many candles."""
+    return frame(DECIDE, _DECIDE.pack(*asked))
+
+
+def parse_decide(payload: bytes) -> DecideRequest:
+    """Return what is asked for."""
+    request, first, stop, candle_ms, slice_ms, ways = _DECIDE.unpack(payload)
+    return DecideRequest(request, first, stop, candle_ms, slice_ms, AskedWays(ways))
 
 
 def evaluate_frame(

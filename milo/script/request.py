@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from milo.candles import Candles
+from milo.clock import iso_minute
 from milo.model import Candle
 
 
@@ -42,3 +43,10 @@ class EvaluationRequest:
     candles: Candles
     account: AccountView
     forming: Candle | None = None
+
+    @property
+    def newest(self) -> str:
+        """The open time of the candle that is decided on, for messages; "" where there is none."""
+        if self.forming is not None:
+            return iso_minute(self.forming.open_ms)
+        return iso_minute(self.candles.candle(-1).open_ms) if len(self.candles) else ""

@@ -1,7 +1,7 @@
 """Runs one script: load it once, evaluate it for each candle (layer 1, used by the worker).
 
-No process, no pipe, no clock here: what bounds an evaluation from outside is passed in as `arm` and
-`disarm`.
+No process, no pipe, no clock here: what bounds evaluations from outside is passed in as `Bounds`.
+One candle and many take the same way, so that they give the same.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 import builtins
 import gc
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, replace
 from types import CodeType, FunctionType, GeneratorType, TracebackType
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from milo.script.faults import ScriptFault, last_mention
 from milo.script.language import CheckedScript, check
@@ -20,8 +20,8 @@ from milo.script.limits import MAX_ACTION, MAX_MESSAGE
 from milo.script.names import (
     INDICATOR_NAMES,
     AwaitBudget,
+    MarketNames,
     Session,
-    market_names,
     script_builtins,
 )
 from milo.script.places import column_of
@@ -29,7 +29,7 @@ from milo.script.policy import veto
 from milo.script.rewrite import compile_script
 from milo.script.text import clean, clean_line
 from milo.script.views import CandleBase
-from milo.script.vocabulary import EXCEPTIONS, RESULT_NAMES
+from milo.script.vocabulary import EXCEPTIONS
 
 
 class TimeBudget(BaseException):
@@ -57,13 +57,80 @@ class Outcome:
 _MOST_COLLECTIONS: Final = 100
 """Each may run the end of generators, which may make others."""
 
+_MISSING: Final = object()
+_MOST_TEXTS: Final = 1024
+Account = tuple[float, list[dict[str, Any]]]
+NO_ACCOUNT: Final[Account] = (float("nan"), [])
+"""For scripts that do not read it."""
+
 _SCRIPT_ERRORS: Final = tuple(getattr(builtins, name) for name in sorted(EXCEPTIONS))
 """What a script can raise: whatever it can name."""
 
 
-def _nothing() -> bool:
+class Bounds(Protocol):
+    """What bounds a run from outside; it may raise TimeBudget in the script at any moment."""
+
+    is_fresh: bool
+    """Set to True by the runner where the next candle begins."""
+    is_over: bool
+    """The time for many candles is over: no other is to be begun."""
+    is_spent: bool
+    """The time of the candle was spent, whatever became of the TimeBudget that said so."""
+
+    def arm(self, *, is_many: bool) -> None:
+        """Begin to count."""
+        ...
+
+    def disarm(self) -> None:
+        """End it."""
+        ...
+
+
+class Unbounded:
     """For runs that nothing bounds from outside."""
-    return False
+
+    is_fresh = False
+    is_over = False
+    is_spent = False
+
+    def arm(self, *, is_many: bool) -> None: ...
+
+    def disarm(self) -> None: ...
+
+
+class Taker(Protocol):
+    """Who is told what each candle gave; says True where no other is to be decided."""
+
+    @property
+    def wants_each(self) -> bool:
+        """Also where action and condition are the same objects as on the candle before."""
+        ...
+
+    @property
+    def wants_words(self) -> bool:
+        """Message and place of an error are worth their time."""
+        ...
+
+    def took(self, index: int, condition: bool, text: str) -> bool: ...
+
+    def failed(self, index: int, fault: ScriptFault) -> bool: ...
+
+
+class _Single:
+    """For one evaluation: keeps its error."""
+
+    wants_each = False
+    wants_words = True
+
+    def __init__(self) -> None:
+        self.fault: ScriptFault | None = None
+
+    def took(self, index: int, condition: bool, text: str) -> bool:
+        return True
+
+    def failed(self, index: int, fault: ScriptFault) -> bool:
+        self.fault = fault
+        return True
 
 
 class ScriptRunner:
@@ -75,20 +142,23 @@ class ScriptRunner:
         max_awaits: int,
         recursion: int,
         c_import: Callable[..., Any],
-        arm: Callable[[], object] = _nothing,
-        disarm: Callable[[], bool] = _nothing,
+        bounds: Bounds | None = None,
     ) -> None:
-        """Take what bounds an evaluation: `arm` starts it and may raise TimeBudget in the script,
-        `disarm` ends it and says whether the time was spent."""
+        """Take what bounds evaluations."""
         self.session = Session(max_awaits)
         self._recursion = recursion
-        self._depth = 0
-        self._arm = arm
-        self._disarm = disarm
+        self._bounds = bounds or Unbounded()
         self._builtins = script_builtins(self.session, c_import)
         self._script: CheckedScript | None = None
         self._code: CodeType | None = None
         self._lines: list[str] = []
+        self._count = 0
+        """Candles up to the one that is decided on, itself included."""
+        self._answer = (False, "", "")
+        self._is_unassigned = False
+        self._texts: dict[str, str] = {}
+        """Actions as they were written, and cleaned."""
+        self._done = 0
 
     def load(self, name: str, raw: bytes) -> CheckedScript:
         """Check and compile a script's text; raises ScriptFault (Vetoed) where it is refused."""
@@ -99,47 +169,135 @@ class ScriptRunner:
         return replace(script, warnings=(*script.warnings, *notes))
 
     def evaluate(
-        self, base: CandleBase, closed_count: int, account: tuple[float, list[dict[str, Any]]]
+        self,
+        base: CandleBase,
+        closed_count: int,
+        account: Account,
+        *,
+        count: int | None = None,
     ) -> Outcome:
-        """Run the script on candles; the session then holds what it printed and drew.
+        """Run the script on candles, the first `count` or all of them.
+
+        The session then holds what it printed and drew.
 
         Raises ScriptFault at the script's line for its own errors, BudgetFault for budgets.
         """
+        single = _Single()
+        count = len(base) if count is None else count
+        self.session.is_quiet = False
+        names = self._names(base, account)
+        fault = self._within_limits(
+            self._each(names, range(count, count + 1), closed_count, single), is_many=False
+        )
+        fault = fault or single.fault
+        if fault is not None:
+            raise fault
+        condition, if_true, if_false = self._answer
+        return Outcome(
+            condition=condition, if_true=if_true, if_false=if_false, warnings=self.warnings()
+        )
+
+    def decide(
+        self, base: CandleBase, counts: Iterable[int], taker: Taker, *, is_quiet: bool
+    ) -> tuple[int, BudgetFault | None]:
+        """Run the script on prefixes of the candles, of these lengths, without an account.
+
+        Goes on until they, the time or the taker's room are at an end, or a budget is overrun.
+        Return the last length of which the taker was told, 0 where there is none, and the fault of
+        the one after it that overran a budget. `is_quiet`: what it prints is of no interest.
+        """
+        self.session.is_quiet = is_quiet
+        self._done = 0
+        names = self._names(base, NO_ACCOUNT)
+        fault = self._within_limits(self._each(names, counts, None, taker), is_many=True)
+        if fault is not None and not isinstance(fault, BudgetFault):
+            taker.failed(self._count - 1, fault)
+            self._done, fault = self._count, None
+        return self._done, fault
+
+    def warnings(self) -> tuple[str, ...]:
+        """Return what was noticed in the evaluations since the last `load` or call of this."""
+        is_unassigned, self._is_unassigned = self._is_unassigned, False
+        return ("condition_true was not assigned; it counts as False",) if is_unassigned else ()
+
+    def _names(self, base: CandleBase, account: Account) -> MarketNames:
         assert self._script is not None, "load comes first"
-        assert self._code is not None
-        self.session.reset()
-        namespace = market_names(base, closed_count, account, self._script.used_names)
-        namespace["__builtins__"] = self._builtins
-        namespace["__name__"] = "script"
-        limit = sys.getrecursionlimit()
-        # Always called from the same place, so measured once.
-        self._depth = self._depth or _depth()
+        return MarketNames(base, self._builtins, account, self._script.used_names)
+
+    def _within_limits(
+        self, running: Coroutine[Any, Any, ScriptFault | None], *, is_many: bool
+    ) -> ScriptFault | None:
+        """Run evaluations under all limits; return the fault that ended them, if one did."""
         fault: ScriptFault | None = None
-        outcome: Outcome | None = None
+        limit = sys.getrecursionlimit()
+        bounds = self._bounds
         try:
-            self._arm()
-            sys.setrecursionlimit(self._depth + self._recursion)
+            bounds.arm(is_many=is_many)
+            sys.setrecursionlimit(_depth() + self._recursion)
             try:
-                _run(self._code, namespace)
-                outcome = self._outcome(namespace)
+                running.send(None)
+                fault = ScriptFault("the script waits for something that is not an indicator")
+            except StopIteration as end:
+                fault = end.value
+            finally:
+                running.close()
+        except TimeBudget as error:
+            # It came between two steps of ours.
+            fault = self._fault_of(error)
+        finally:
+            bounds.disarm()
+            sys.setrecursionlimit(limit)
+        if bounds.is_spent and not isinstance(fault, BudgetFault):
+            return BudgetFault("time", "", fault or ScriptFault(""))
+        return fault
+
+    async def _each(
+        self, names: MarketNames, counts: Iterable[int], closed_count: int | None, taker: Taker
+    ) -> ScriptFault | None:
+        """Evaluate one candle after another; return the fault that overran a budget.
+
+        One frame for all of them: what happens here happens a million times in a backtest.
+        """
+        assert self._script is not None
+        assert self._code is not None
+        code, bounds, session = self._code, self._bounds, self.session
+        has_finalizers, wants_each = self._script.has_finalizers, taker.wants_each
+        last_text: str | None = None
+        last_condition = is_full = False
+        for count in counts:
+            self._count = count
+            bounds.is_fresh = True
+            session.reset()
+            namespace = names.at(count, count if closed_count is None else closed_count)
+            fault: ScriptFault | None = None
+            try:
+                running = FunctionType(code, namespace)()
+                if running is not None:
+                    await running
+                condition, if_true, if_false = self._answer = self._results(namespace)
             except ScriptFault as own:
                 fault = own
             except (*_SCRIPT_ERRORS, AwaitBudget, TimeBudget) as error:
-                fault = self._fault_of(error)
+                fault = self._fault_of(error, wants_words=taker.wants_words)
             # Generators that wait in a `finally` end here, within the budget.
             namespace.clear()
-            if self._script.has_finalizers and not self._end_generators(self._code.co_filename):
+            if has_finalizers and not self._end_generators(code.co_filename):
                 fault = fault or ScriptFault("generators that make others when they end never end")
-        except TimeBudget as error:
-            fault = fault or self._fault_of(error)
-        finally:
-            is_spent = self._disarm()
-            sys.setrecursionlimit(limit)
-        fault = self._swallowed(is_spent, fault)
-        if fault is not None:
-            raise fault
-        assert outcome is not None
-        return outcome
+            if fault or bounds.is_spent or session.awaits > session.max_awaits:
+                fault = self._swallowed(fault)
+                if isinstance(fault, BudgetFault):
+                    return fault
+                is_full = taker.failed(count - 1, fault)
+                last_text = None
+            else:
+                text = if_true if condition else if_false
+                if text is not last_text or condition is not last_condition or wants_each:
+                    is_full = taker.took(count - 1, condition, text)
+                    last_text, last_condition = text, condition
+            self._done = count
+            if is_full or bounds.is_over:
+                break
+        return None
 
     @staticmethod
     def _end_generators(file_name: str) -> bool:
@@ -155,50 +313,58 @@ class ScriptRunner:
             gc.collect()
         return False
 
-    def _swallowed(self, is_spent: bool, fault: ScriptFault | None) -> ScriptFault | None:
+    def _swallowed(self, fault: ScriptFault | None) -> ScriptFault:
         """A `finally` may hide even what no `except` catches, by an error of its own too."""
         if isinstance(fault, BudgetFault):
             return fault
-        if is_spent:
+        if self._bounds.is_spent:
             return BudgetFault("time", "", fault or ScriptFault(""))
-        if self.session.is_over_awaits:
+        if self.session.awaits > self.session.max_awaits:
             return BudgetFault("awaits", "", fault or ScriptFault(""))
+        assert fault is not None
         return fault
 
-    def _outcome(self, namespace: dict[str, Any]) -> Outcome:
-        warnings: list[str] = []
-        condition = namespace.get("condition_true")
-        if "condition_true" not in namespace:
-            warnings.append("condition_true was not assigned; it counts as False")
-            condition = False
-        if not isinstance(condition, bool):
-            raise self._result_fault(
-                "condition_true", f"must be True or False, not {_shown(condition)}"
-            )
-        actions = []
-        for name in RESULT_NAMES[1:]:
-            action = namespace.get(name, "donothing")
-            if not isinstance(action, str):
-                raise self._result_fault(name, f"must be a text in quotes, not {_shown(action)}")
-            action = clean(action)
-            if len(action) > MAX_ACTION:
+    def _results(self, namespace: dict[str, Any]) -> tuple[bool, str, str]:
+        """Return condition and both actions; ScriptFault where they are none."""
+        condition = namespace.get("condition_true", _MISSING)
+        if condition is not True and condition is not False:
+            if condition is not _MISSING:
                 raise self._result_fault(
-                    name, f"has {len(action)} characters; at most {MAX_ACTION} are read"
+                    "condition_true", f"must be True or False, not {_shown(condition)}"
                 )
-            actions.append(action)
-        return Outcome(
-            condition=condition,
-            if_true=actions[0],
-            if_false=actions[1],
-            warnings=tuple(warnings),
+            self._is_unassigned = True
+            condition = False
+        return (
+            condition,
+            self._action(namespace, "action_if_true"),
+            self._action(namespace, "action_if_false"),
         )
+
+    def _action(self, namespace: dict[str, Any], name: str) -> str:
+        action = namespace.get(name, "donothing")
+        if type(action) is not str:
+            raise self._result_fault(name, f"must be a text in quotes, not {_shown(action)}")
+        text = self._texts.get(action)
+        if text is not None:
+            return text
+        text = clean(action)
+        if len(text) > MAX_ACTION:
+            raise self._result_fault(
+                name, f"has {len(text)} characters; at most {MAX_ACTION} are read"
+            )
+        if len(self._texts) >= _MOST_TEXTS:
+            self._texts.clear()
+        self._texts[action] = text
+        return text
 
     def _result_fault(self, name: str, message: str) -> ScriptFault:
         """Blame the last line that names a result."""
         line, column, end_column = last_mention(self._lines, name)
         return ScriptFault(f"{name} {message}", line=line, column=column, end_column=end_column)
 
-    def _fault_of(self, error: BaseException) -> ScriptFault:
+    def _fault_of(self, error: BaseException, *, wants_words: bool = True) -> ScriptFault:
+        if not wants_words and not isinstance(error, TimeBudget | AwaitBudget | MemoryError):
+            return ScriptFault("")
         place = self._place_of(error.__traceback__)
         if isinstance(error, TimeBudget):
             return BudgetFault("time", "", place)
@@ -230,18 +396,6 @@ class ScriptRunner:
         return ScriptFault("", line=line, column=start, end_column=end)
 
 
-def _run(code: CodeType, namespace: dict[str, Any]) -> None:
-    running = FunctionType(code, namespace)()
-    if running is None:
-        return
-    try:
-        running.send(None)
-    except StopIteration:
-        return
-    running.close()
-    raise ScriptFault("the script waits for something that is not an indicator")
-
-
 def _depth() -> int:
     depth = 0
     frame = sys._getframe()
@@ -256,12 +410,14 @@ _HINTS: Final = (
     ("coroutine", "; 'await' is missing before the call"),
     ("can't be used in 'await'", "; only calculate_... and own 'async def' are awaited"),
     ("'CandleView' object does not support item", "; candles cannot be changed"),
+    ("'ColumnsView' object does not support item", "; candles cannot be changed"),
     ("'CandleHistory' object does not support item", "; candles cannot be changed"),
     ("'Series' object does not support item", "; a series cannot be changed: list(rsi) can"),
     ("maximum recursion depth", "; a function calls itself too often"),
 )
 _OUR_NAMES: Final = {
     "CandleView": "candle",
+    "ColumnsView": "candle",
     "CandleHistory": "data",
     "Session.": "",
     "entry_action": "long",

@@ -21,6 +21,8 @@ class _Scope:
     is_comprehension: bool = False
     bound: set[str] = field(default_factory=set)
     loads: list[ast.Name] = field(default_factory=list)
+    touched: set[str] = field(default_factory=set)
+    """Names that must be there though no expression reads them: `data += ...`, `del data`."""
     global_names: set[str] = field(default_factory=set)
 
     def chain(self) -> Iterator[_Scope]:
@@ -40,6 +42,7 @@ def free_names(tree: ast.Module, places: Places, known: frozenset[str]) -> froze
     used: set[str] = set()
     unknown: list[tuple[ast.Name, _Scope]] = []
     for scope in scopes:
+        used |= scope.touched
         for node in scope.loads:
             if any(node.id in outer.bound for outer in scope.chain()):
                 # Assigned somewhere: still read from outside where the assignment comes later.
@@ -92,6 +95,11 @@ def _note(node: ast.AST, scope: _Scope, module: _Scope) -> None:
             scope.loads.append(node)
         elif isinstance(node.ctx, ast.Store):
             scope.bound.add(node.id)
+        else:
+            scope.touched.add(node.id)
+    elif isinstance(node, ast.AugAssign):
+        if isinstance(node.target, ast.Name):
+            scope.touched.add(node.target.id)
     elif isinstance(node, ast.NamedExpr):
         # In a comprehension, := binds in the function around it.
         owner = next(outer for outer in scope.chain() if not outer.is_comprehension)

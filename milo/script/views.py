@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, Final, NoReturn, cast
 
 import numpy as np
@@ -75,21 +76,83 @@ class CandleView:
         return self[key] if key in FIELDS else default
 
 
+class ColumnsView(CandleView):
+    """A candle that reads a number when it is asked for: most are asked for one or two."""
+
+    __slots__ = ("_at", "_from")
+
+    def __init__(self, columns: Sequence[memoryview], index: int) -> None:
+        self._from = columns
+        self._at = index
+
+    @property
+    def time(self) -> int:  # type: ignore[override]
+        return self._from[0][self._at]
+
+    @property
+    def open(self) -> float:  # type: ignore[override]
+        return self._from[1][self._at]
+
+    @property
+    def high(self) -> float:  # type: ignore[override]
+        return self._from[2][self._at]
+
+    @property
+    def low(self) -> float:  # type: ignore[override]
+        return self._from[3][self._at]
+
+    @property
+    def close(self) -> float:  # type: ignore[override]
+        return self._from[4][self._at]
+
+    @property
+    def volume(self) -> float:  # type: ignore[override]
+        return self._from[5][self._at]
+
+
+_MOST_ROWS: Final = 50_000
+"""Candle objects that are kept for the next one who asks."""
+_ROWS_A_CHUNK: Final = 4096
+
+
 class Rows:
     """Candle objects, made when somebody asks for them; one list serves many evaluations."""
 
-    __slots__ = ("made", "made_to")
+    __slots__ = ("count", "made", "made_to")
 
     def __init__(self, made: list[CandleView | None]) -> None:
         self.made = made
         self.made_to = 0
-        """All rows before this one exist."""
+        """All rows before this one exist, with all their numbers at hand."""
+        self.count = 0
+        """How many were made one by one."""
 
     def resize(self, keep: int, count: int) -> None:
         """Forget the rows from `keep` on and make room for `count`."""
         del self.made[keep:]
         self.made.extend([None] * (count - keep))
         self.made_to = min(self.made_to, keep)
+
+    def keep(self, index: int, row: CandleView) -> None:
+        """Keep a row; those that were made before are forgotten where they are too many."""
+        if self.count >= _MOST_ROWS:
+            self.made[:] = [None] * len(self.made)
+            self.made_to = self.count = 0
+        self.count += 1
+        self.made[index] = row
+
+
+class Computed:
+    """Results of indicators, and how many numbers they and those made from them hold."""
+
+    __slots__ = ("calls", "found", "tally")
+
+    def __init__(self, tally: list[int]) -> None:
+        self.found: dict[tuple[Any, ...], Any] = {}
+        self.calls: dict[str, dict[tuple[int, ...], Any]] = {}
+        """Of each indicator, by the numbers that follow the data: what makes the answer."""
+        self.tally = tally
+        """One number, shared by all that hangs on the same candles."""
 
 
 class Origin:
@@ -120,6 +183,10 @@ class Origin:
         """Return the indicator's `search`, and whether the newest value is still forming."""
         return self._indicators.search((*self._path, key), spec, parameters)
 
+    def forget(self) -> None:
+        """Drop all indicators of the history; the next ones begin anew."""
+        self._indicators.forget()
+
     def of_output(self, key: tuple[Any, ...], output: int) -> Origin:
         """Return the origin of what is computed of an indicator's own values."""
         return Origin(self._indicators, (*self._path, key, output))
@@ -128,7 +195,9 @@ class Origin:
 class CandleBase:
     """The first `count` rows of columns that may be longer, and cached indicators of them."""
 
-    __slots__ = ("_columns", "_count", "_times", "cache", "has_times", "origin", "rows")
+    __slots__ = (
+        "_columns", "_count", "_times", "_views", "computed", "has_times", "origin", "rows",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -147,7 +216,8 @@ class CandleBase:
         self.rows = Rows([None] * count) if rows is None else rows
         self.has_times = has_times
         self.origin = origin
-        self.cache: dict[tuple[Any, ...], Any] = {}
+        self._views: list[memoryview] = []
+        self.computed = Computed([0])
 
     def __len__(self) -> int:
         return self._count
@@ -159,31 +229,83 @@ class CandleBase:
     def column(self, name: str) -> Floats:
         return self._columns[FIELDS.index(name) - 1][: self._count]
 
-    def part(self, key: slice) -> CandleBase:
-        """Return some rows as a history of their own; `key` has limits within `count`."""
-        times = np.ascontiguousarray(self._times[key])
-        columns = [np.ascontiguousarray(column[key]) for column in self._columns]
-        rows = Rows(self.rows.made[key])
-        return CandleBase(times, columns, len(times), rows, has_times=self.has_times)
+    def forget(self) -> None:
+        """Drop the results of indicators; who holds one keeps it."""
+        self.computed = Computed([0])
+        if self.origin is not None:
+            self.origin.forget()
+
+    def part(self, places: range) -> CandleBase:
+        """Return the rows at some places as a history of their own."""
+        return CandlePart(self, places)
 
     def row(self, index: int) -> CandleView:
         row = self.rows.made[index]
         if row is None:
-            values = [column.item(index) for column in self._columns]
-            row = self.rows.made[index] = CandleView(self._times.item(index), *values)
+            if not self._views:
+                self._views = [self._times.data, *(column.data for column in self._columns)]
+            row = ColumnsView(self._views, index)
+            self.rows.keep(index, row)
         return row
 
-    def all_rows(self, count: int) -> list[CandleView]:
+    def all_rows(self, count: int) -> Iterator[CandleView]:
         """Return the first `count` rows; those that do not exist yet are made in one go."""
+        if count > _MOST_ROWS:
+            starts = range(0, count, _ROWS_A_CHUNK)
+            return chain.from_iterable(
+                map(lambda first: self._rows(first, min(first + _ROWS_A_CHUNK, count)), starts)
+            )
         rows, start = self.rows.made, self.rows.made_to
         if start < count:
-            lists = [self._times[start:count].tolist()]
-            lists += [column[start:count].tolist() for column in self._columns]
-            for index, values in enumerate(zip(*lists, strict=True), start):
-                if rows[index] is None:
-                    rows[index] = CandleView(*values)
+            rows[start:count] = self._rows(start, count)
             self.rows.made_to = count
-        return cast(list[CandleView], rows[:count])
+        return iter(cast(list[CandleView], rows[:count]))
+
+    def rows_at(self, places: range) -> list[CandleView]:
+        """Return some rows, with all their numbers at hand where they have to be made."""
+        made, make = self.rows.made, self._full_row
+        return [row if (row := made[place]) is not None else make(place) for place in places]
+
+    def _full_row(self, place: int) -> CandleView:
+        values = [column.item(place) for column in self._columns]
+        row = CandleView(self._times.item(place), *values)
+        self.rows.keep(place, row)
+        return row
+
+    def _rows(self, start: int, count: int) -> list[CandleView]:
+        lists = [self._times[start:count].tolist()]
+        lists += [column[start:count].tolist() for column in self._columns]
+        return [CandleView(*values) for values in zip(*lists, strict=True)]
+
+
+class CandlePart(CandleBase):
+    """Some rows of a history, as a history of their own; its columns are made when asked for."""
+
+    __slots__ = ("_places", "_whole")
+
+    def __init__(self, whole: CandleBase, places: range) -> None:
+        super().__init__(_NO_TIMES, (), len(places), whole.rows, has_times=whole.has_times)
+        self._whole = whole
+        self._places = places
+
+    @property
+    def open_ms(self) -> NDArray[np.int64]:
+        return np.ascontiguousarray(self._whole.open_ms[_slice_of(self._places)])
+
+    def column(self, name: str) -> Floats:
+        return np.ascontiguousarray(self._whole.column(name)[_slice_of(self._places)])
+
+    def part(self, places: range) -> CandleBase:
+        return CandlePart(self._whole, self._places[_slice_of(places)])
+
+    def row(self, index: int) -> CandleView:
+        return self._whole.row(self._places[index])
+
+    def all_rows(self, count: int) -> Iterator[CandleView]:
+        return iter(self._whole.rows_at(self._places[:count]))
+
+
+_NO_TIMES: Final = np.empty(0, dtype=np.int64)
 
 
 class CandleHistory:
@@ -199,13 +321,16 @@ class CandleHistory:
         return self._length
 
     def __getitem__(self, key: Any) -> Any:
+        if type(key) is int:
+            index = key + self._length if key < 0 else key
+            if 0 <= index < self._length:
+                return self._base.row(index)
         if isinstance(key, slice):
             return self._slice(key)
-        index = _index(key, self._length, "data")
-        return self._base.row(index)
+        return self._base.row(_index(key, self._length, "data"))
 
     def __iter__(self) -> Iterator[CandleView]:
-        return iter(self._base.all_rows(self._length))
+        return self._base.all_rows(self._length)
 
     def __repr__(self) -> str:
         return f"<{self._length} candles>"
@@ -216,19 +341,24 @@ class CandleHistory:
         base = self._base
         if start == 0 and step == 1:
             return CandleHistory(base, max(0, stop))
-        fresh = base.part(_part(start, stop, step))
+        fresh = base.part(range(start, stop, step))
         return CandleHistory(fresh, len(fresh))
 
 
 class SeriesBase:
     """The values of an indicator over a whole history, and cached indicators of them."""
 
-    __slots__ = ("cache", "origin", "values")
+    __slots__ = ("computed", "origin", "values", "view")
 
-    def __init__(self, values: Floats, origin: Origin | None = None) -> None:
+    def __init__(
+        self, values: Floats, tally: list[int] | None = None, origin: Origin | None = None
+    ) -> None:
+        """Take the values; `tally` is that of the candles which they come from."""
         self.values = values
         self.origin = origin
-        self.cache: dict[tuple[Any, ...], Any] = {}
+        self.view = values.data
+        """The same, of which items are plain numbers at once."""
+        self.computed = Computed([0] if tally is None else tally)
 
 
 def _whole_refused(self: Series, *_: Any) -> NoReturn:
@@ -238,20 +368,25 @@ def _whole_refused(self: Series, *_: Any) -> NoReturn:
 class Series:
     """An indicator's values, one for each candle; NaN where it is not defined yet."""
 
-    __slots__ = ("_base", "_item", "_length")
+    __slots__ = ("_base", "_length", "_view")
 
     def __init__(self, base: SeriesBase, length: int) -> None:
         self._base = base
-        self._item = base.values.item
         self._length = length
+        self._view = base.view[:length]
 
     def __len__(self) -> int:
         return self._length
 
     def __getitem__(self, key: Any) -> Any:
+        if type(key) is int:
+            try:
+                return self._view[key]
+            except IndexError:
+                pass
         if isinstance(key, slice):
             return self._slice(key)
-        return self._item(_index(key, self._length, "the series"))
+        return self._view[_index(key, self._length, "the series")]
 
     def __iter__(self) -> Iterator[float]:
         values: list[float] = self._base.values[: self._length].tolist()
@@ -284,7 +419,7 @@ class Series:
         start, stop, step = _slice_indices(key, self._length)
         if start == 0 and step == 1:
             return Series(self._base, max(0, stop))
-        values = np.ascontiguousarray(self._base.values[_part(start, stop, step)])
+        values = np.ascontiguousarray(self._base.values[_slice_of(range(start, stop, step))])
         return Series(SeriesBase(values), len(values))
 
 
@@ -312,15 +447,16 @@ def _index(key: Any, length: int, what: str) -> int:
     raise IndexError(f"{what} has {length} items; there is no [{key}]")
 
 
-def _part(start: int, stop: int, step: int) -> slice:
-    """Return limits that arrays read as `range(start, stop, step)`.
+def _slice_of(places: range) -> slice:
+    """Return limits that arrays read as these places.
 
     A negative limit would count from the end of an array that may hold more than the view shows,
     even rows that nobody has written yet.
     """
-    if not range(start, stop, step):
+    if not places:
         return slice(0, 0)
-    return slice(start, stop if stop >= 0 else None, step)
+    stop = places.stop
+    return slice(places.start, stop if stop >= 0 else None, places.step)
 
 
 def _slice_indices(key: slice, length: int) -> tuple[int, int, int]:

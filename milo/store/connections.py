@@ -68,6 +68,23 @@ def open_reader(path: Path, schema: Schema) -> sqlite3.Connection:
     return conn
 
 
+def bring_up_to_date(path: Path, schema: Schema) -> None:
+    """Take the steps that an existing database lacks; one that lacks none is not written to.
+
+    For readers of a database that may have had no writer since Milo was updated.
+    Raises as `open_writer`; a missing file is left missing.
+    """
+    if not path.exists():
+        return
+    conn = _connect(path, "ro")
+    try:
+        is_old = check_schema(conn, schema, str(path)) < schema.version
+    finally:
+        conn.close()
+    if is_old:
+        close_writer(open_writer(path, schema, is_durable=False))
+
+
 def close_reader(conn: sqlite3.Connection) -> None:
     """Close a connection that only read."""
     conn.close()

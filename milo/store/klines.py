@@ -11,13 +11,17 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from milo.candles import PRICE_COLUMNS, Candles
 from milo.errors import StoreError
 from milo.intervals import INTERVAL_MS, back_from, next_open_ms, open_of
-from milo.klinefile import KlineRow
+
+if TYPE_CHECKING:
+    from milo.klinefile import KlineRow
+
 
 # Many rows in one statement store two to three times as many a second as one at a time. SQLite
 # before 3.32 binds at most 999 values.
@@ -67,12 +71,14 @@ def upsert_klines(
     that are no candle; the caller's transaction must then be rolled back (DBManager.write does).
     """
     _check_series(symbol, interval)
-    before = conn.total_changes
+    # Not `total_changes`: that counts what the triggers write as well.
+    differed = 0
     checked = _checked(symbol, interval, rows)
     while len(batch := list(islice(checked, _ROWS_AT_ONCE))) == _ROWS_AT_ONCE:
-        conn.execute(_UPSERT_MANY, (symbol, interval, *chain.from_iterable(batch)))
-    conn.executemany(_UPSERT_ONE, [(symbol, interval, *row) for row in batch])
-    return conn.total_changes - before
+        values = (symbol, interval, *chain.from_iterable(batch))
+        differed += conn.execute(_UPSERT_MANY, values).rowcount
+    ones = conn.executemany(_UPSERT_ONE, [(symbol, interval, *row) for row in batch])
+    return differed + max(0, ones.rowcount)
 
 
 def _check_series(symbol: str, interval: str) -> None:
@@ -97,6 +103,25 @@ def _checked(symbol: str, interval: str, rows: Iterable[KlineRow]) -> Iterator[K
         if open_of(open_ms, interval) != open_ms if is_month else (open_ms - origin) % length:
             raise StoreError(f"{symbol} {interval}: candle opens off a boundary: {row!r}")
         yield row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesState:
+    """The marks of what a series holds now; equal marks mean equal candles."""
+
+    version: int
+    """Another one after every change."""
+    rewritten: int
+    """Another one after every change but candles added behind all that were ever there."""
+
+
+def series_state(conn: sqlite3.Connection, symbol: str, interval: str) -> SeriesState | None:
+    """Return the marks that the database's triggers keep; None where the series has none."""
+    row = conn.execute(
+        "SELECT version, rewritten FROM series_versions WHERE symbol = ? AND interval = ?",
+        (symbol, interval),
+    ).fetchone()
+    return None if row is None else SeriesState(version=row[0], rewritten=row[1])
 
 
 def load_candles(

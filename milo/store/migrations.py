@@ -26,6 +26,49 @@ class Schema:
         return len(self.steps)
 
 
+# A mark of what each series holds, new after every change whoever makes it: what is derived from
+# candles shows by it that it is still right (milo.store.columns). Marks are drawn at random, so
+# that a file restored from a copy never counts its way back to a mark that stood for other
+# candles. `rewritten` stays while candles are only added behind the last one.
+_SERIES_VERSIONS = (
+    """CREATE TABLE series_versions (
+        symbol TEXT NOT NULL,
+        interval TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        rewritten INTEGER NOT NULL,
+        last_ms INTEGER NOT NULL,
+        PRIMARY KEY (symbol, interval)
+    ) WITHOUT ROWID""",
+    """INSERT INTO series_versions (symbol, interval, version, rewritten, last_ms)
+       SELECT symbol, interval, random(), random(), max(open_ms)
+       FROM klines GROUP BY symbol, interval""",
+    """CREATE TRIGGER klines_added AFTER INSERT ON klines
+       BEGIN
+           INSERT INTO series_versions (symbol, interval, version, rewritten, last_ms)
+           VALUES (NEW.symbol, NEW.interval, random(), random(), NEW.open_ms)
+           ON CONFLICT (symbol, interval) DO UPDATE SET
+               version = excluded.version,
+               rewritten = CASE WHEN excluded.last_ms > last_ms THEN rewritten
+                           ELSE excluded.rewritten END,
+               last_ms = max(last_ms, excluded.last_ms);
+       END""",
+    """CREATE TRIGGER klines_changed AFTER UPDATE ON klines
+       BEGIN
+           UPDATE series_versions SET version = random(), rewritten = random()
+           WHERE symbol = OLD.symbol AND interval = OLD.interval;
+           INSERT INTO series_versions (symbol, interval, version, rewritten, last_ms)
+           VALUES (NEW.symbol, NEW.interval, random(), random(), NEW.open_ms)
+           ON CONFLICT (symbol, interval) DO UPDATE SET
+               version = excluded.version, rewritten = excluded.rewritten,
+               last_ms = max(last_ms, excluded.last_ms);
+       END""",
+    """CREATE TRIGGER klines_removed AFTER DELETE ON klines
+       BEGIN
+           UPDATE series_versions SET version = random(), rewritten = random()
+           WHERE symbol = OLD.symbol AND interval = OLD.interval;
+       END""",
+)
+
 MARKET = Schema(
     title="market data",
     application_id=0x4D694C6D,  # "MiLm"
@@ -63,6 +106,7 @@ MARKET = Schema(
                 done_ms INTEGER NOT NULL
             ) WITHOUT ROWID""",
         ),
+        _SERIES_VERSIONS,
     ),
 )
 

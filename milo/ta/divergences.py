@@ -67,16 +67,13 @@ class DivergenceSearch:
     final about the old ones is remembered. The answers are those of the function.
     """
 
-    __slots__ = ("_items", "_left", "_points", "_records", "_right")
+    __slots__ = ("_left", "_memories", "_right")
 
     def __init__(self, left_window: int = 3, right_window: int = 0) -> None:
         self._left = whole(left_window, "left_window", minimum=0)
         self._right = whole(right_window, "right_window", minimum=0)
-        # Three lists that are always cut before they grow, the points first and the items last,
-        # and that grow in the other order: whatever breaks in leaves nothing false.
-        self._points: list[dict[str, Any]] = []
-        self._records: list[_Record] = []
-        self._items: list[dict[str, Any]] = []
+        self._memories: list[_Memory] = []
+        """Of lists that go different ways, the one used last first."""
 
     def items(
         self,
@@ -95,9 +92,9 @@ class DivergenceSearch:
             raise ValueError(f"rsi has {count} values, data has {len(data)} candles")
         times = getattr(data, "open_ms", None)
         final = count if final_rows is None else min(count, final_rows)
-        known = self._known(zigzag_points, final)
-        record = self._records[known - 1] if known else _NOTHING
-        found = [item.copy() for item in self._items[: record.found]]
+        memory, known = self._recalled(zigzag_points, final)
+        record = memory.records[known - 1] if known else _NOTHING
+        found = [item.copy() for item in memory.items[: record.found]]
         before, needs, may_keep = dict(record.before), record.needs, True
         for number, point in enumerate(zigzag_points[known:], known):
             pivot = _pivot_of(point, count)
@@ -120,32 +117,20 @@ class DivergenceSearch:
                 and point.get("time") is not None
             )
             if may_keep:
-                self._keep(number, point, item, _Record(tuple(before.items()), needs, len(found)))
+                memory.keep(number, point, item, _Record(tuple(before.items()), needs, len(found)))
+        if memory.points and memory not in self._memories[:1]:
+            others = [other for other in self._memories if other is not memory]
+            self._memories = [memory, *others[: _MOST_LISTS - 1]]
         return found
 
-    def _known(self, points: Sequence[Mapping[str, Any]], final: int) -> int:
-        """Return how many of the points begin a list of before, all about them being final."""
-        count = min(len(points), len(self._points))
-        if not count or self._points[: count - 1] != points[: count - 1]:
-            return 0
-        if self._points[count - 1] != points[count - 1]:
-            # As a rule: the last one was not yet final.
-            count -= 1
-        if not count:
-            return 0
-        if self._records[count - 1].needs >= final:
-            count = bisect_left(self._records, final, hi=count, key=lambda record: record.needs)
-        return count
-
-    def _keep(
-        self, number: int, point: Mapping[str, Any], item: dict[str, Any] | None, record: _Record
-    ) -> None:
-        del self._points[number:], self._records[number:]
-        del self._items[record.found - (item is not None) :]
-        if item:
-            self._items.append(item.copy())
-        self._records.append(record)
-        self._points.append(dict(point))
+    def _recalled(self, points: Sequence[Mapping[str, Any]], final: int) -> tuple[_Memory, int]:
+        """Return the memory that knows most of the points, or a new one, and how many it knows."""
+        best, most = None, 0
+        for memory in self._memories:
+            known = memory.known(points, final)
+            if known > most:
+                best, most = memory, known
+        return best or _Memory(), most
 
     def _final_at(self, pivot: Pivot) -> int:
         """Return the candle from which on nothing about a confirmed pivot can change."""
@@ -160,6 +145,43 @@ class DivergenceSearch:
         if pivot.kind is PivotKind.LOW:
             return min(window, default=inf)
         return max(window, default=-inf)
+
+
+class _Memory:
+    """What is final about the points that a list began with."""
+
+    __slots__ = ("items", "points", "records")
+
+    def __init__(self) -> None:
+        # Three lists that are always cut before they grow, the points first and the items last,
+        # and that grow in the other order: whatever breaks in leaves nothing false.
+        self.points: list[dict[str, Any]] = []
+        self.records: list[_Record] = []
+        self.items: list[dict[str, Any]] = []
+
+    def known(self, points: Sequence[Mapping[str, Any]], final: int) -> int:
+        """Return how many of the points begin a list of before, all about them being final."""
+        count = min(len(points), len(self.points))
+        if not count or self.points[: count - 1] != points[: count - 1]:
+            return 0
+        if self.points[count - 1] != points[count - 1]:
+            # As a rule: the last one was not yet final.
+            count -= 1
+        if not count:
+            return 0
+        if self.records[count - 1].needs >= final:
+            count = bisect_left(self.records, final, hi=count, key=lambda record: record.needs)
+        return count
+
+    def keep(
+        self, number: int, point: Mapping[str, Any], item: dict[str, Any] | None, record: _Record
+    ) -> None:
+        del self.points[number:], self.records[number:]
+        del self.items[record.found - (item is not None) :]
+        if item:
+            self.items.append(item.copy())
+        self.records.append(record)
+        self.points.append(dict(point))
 
 
 class _End(NamedTuple):
@@ -182,6 +204,8 @@ class _Record(NamedTuple):
 
 
 _NOTHING = _Record((), 0, 0)
+# A script may ask for several ZigZags of one RSI, and for the last points of one.
+_MOST_LISTS = 4
 
 
 def _compared(

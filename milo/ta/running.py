@@ -208,6 +208,10 @@ class RunningIndicators:
         for path in stale:
             del self._entries[path]
 
+    def forget(self) -> None:
+        """Forget all indicators; arrays that somebody holds stay as they are."""
+        self._entries.clear()
+
     def answer(
         self, path: Path, spec: IndicatorSpec, parameters: tuple[Any, ...], columns: Columns
     ) -> Any:

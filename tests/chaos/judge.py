@@ -95,6 +95,8 @@ class Verdict:
     exposures: list[Exposure] = field(default_factory=list)
     requests_of_newcomers: int = 0
     """Requests during a pause of processes that were started in it and not told yet."""
+    unheard_pauses: int = 0
+    """Pauses of which nobody could know: who had asked was killed before the answer came."""
     has_stop: bool = False
     has_target: bool = False
     has_liquidation: bool = False
@@ -278,7 +280,10 @@ def _judge_pauses(lines: Sequence[Line], started: Sequence[Started], verdict: Ve
         newcomers.take(line)
         clocks.take(line)
         if line["kind"] == "pause":
-            pauses.append(line)
+            if line.get("heard", True):
+                pauses.append(line)
+            else:
+                verdict.unheard_pauses += 1
         elif line["kind"] == "request" and not is_true(line.get("protective")):
             pause = _pause_at(pauses, line["t"])
             if pause is None or clocks.are_mended_by(line):

@@ -56,6 +56,7 @@ class Totals:
     crashes: list[str] = field(default_factory=list)
     left_processes: int = 0
     newcomers: int = 0
+    unheard: int = 0
     all_ms: float = 0.0
     subtracted_ms: float = 0.0
     longest_ms: float = 0.0
@@ -81,6 +82,7 @@ class Totals:
         self.crashes += [f"run {outcome.plan.number}: {text}" for text in outcome.crashes]
         self.left_processes += outcome.left_processes
         self.newcomers += verdict.requests_of_newcomers
+        self.unheard += verdict.unheard_pauses
         sums = exposure_sums(verdict.exposures)
         self.intervals += len(verdict.exposures)
         self.all_ms += sums["all_ms"]
@@ -158,7 +160,8 @@ def details(totals: Totals) -> list[str]:
         f"- kill -9: {_listed(totals.kills)}; by step: {_listed(totals.steps)}",
         f"- ends of the engine by itself, explained (its start refused by a fault): {totals.exits};"
         f" crashes: {len(totals.crashes)}",
-        f"- requests in a pause by a process started in it and not told yet: {totals.newcomers}",
+        f"- requests in a pause by a process started in it and not told yet: {totals.newcomers};"
+        f" pauses that nobody was told of, because who had asked was killed: {totals.unheard}",
         f"- processes left behind: {totals.left_processes}; longest run"
         f" {totals.longest_run_s:.1f} s; longest time without a turn of the processor"
         f" {totals.longest_stall_ms:.0f} ms",

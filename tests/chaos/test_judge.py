@@ -382,6 +382,19 @@ def test_the_time_may_be_asked_for_where_what_protects_was_refused_for_it(book: 
     assert broken(book.end(4_000)) == {DURING_PAUSE: 1}
 
 
+def test_nobody_knows_of_a_pause_that_was_told_to_a_dead_process(book: Book) -> None:
+    n = book.request(1_000, "GET", "balance")
+    book.answer(1_900, n, 429)
+    book.add(1_900, "pause", until_t=3_000.0, heard=False)
+    book.request(2_500, "GET", "balance")
+    book.add(4_000, "end")
+
+    verdict = judge(book.lines, [])
+
+    assert broken(verdict) == {}
+    assert verdict.unheard_pauses == 1
+
+
 def test_a_newcomer_is_told_of_a_pause_by_its_first_refusal(book: Book) -> None:
     paused(book)
     n = book.request(1_500, "GET", "time")

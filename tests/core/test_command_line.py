@@ -14,15 +14,18 @@ from milo.config import SETTINGS, flag_of
 
 
 def arguments_of(spec: CommandSpec) -> list[str]:
-    return [f"--{spec.flag}"] if spec.nargs is None else [f"--{spec.flag}", "value"]
+    is_alone = spec.nargs is None or spec.flag == "balance"
+    return [f"--{spec.flag}"] if is_alone else [f"--{spec.flag}", "value"]
 
 
-@pytest.mark.parametrize("spec", COMMANDS, ids=lambda spec: spec.flag)
+@pytest.mark.parametrize(
+    "spec", [one for one in COMMANDS if one.flag != "backtest"], ids=lambda spec: spec.flag
+)
 def test_every_command_is_understood_alone(spec: CommandSpec) -> None:
     parsed = parse_command_line(arguments_of(spec))
 
     assert parsed.spec is spec
-    assert parsed.values == (() if spec.nargs is None else ("value",))
+    assert parsed.values == tuple(arguments_of(spec)[1:])
     assert parsed.flags == {}
     assert parsed.loop is None
     assert not parsed.is_confirmed
@@ -138,12 +141,41 @@ def test_a_confirmation_and_a_settings_file_can_be_given() -> None:
     assert parsed.config_file == Path("other.toml")
 
 
-@pytest.mark.parametrize("wrong", ["--nonsense", "--bal", "stray", "--verb"])
+@pytest.mark.parametrize("wrong", ["--nonsense", "--bal", "--verb"])
 def test_what_is_not_known_or_abbreviated_is_an_error(wrong: str) -> None:
     with pytest.raises(UsageError, match=f"unrecognized arguments: {wrong}; see --help") as caught:
         parse_command_line(["--balance", wrong])
 
     assert caught.value.exit_code == 2
+
+
+def test_a_backtest_takes_scripts_inputs_and_a_first_balance() -> None:
+    parsed = parse_command_line(
+        ["--backtest", "--script", "a.script", "--script", "b.script", "--balance", "500",
+         "--set", "n=3", "--timerange", "20240101-"]
+    )  # fmt: skip
+
+    assert parsed.spec.flag == "backtest"
+    assert parsed.values == ("a.script", "b.script")
+    assert parsed.inputs == ("n=3",)
+    assert parsed.flags == {"balance_start": "500", "timerange": "20240101-"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (["--backtest"], "--backtest needs a script"),
+        (["--backtest", "--script", "a", "--balance"], "--balance needs an amount"),
+        (["--backtest", "--script", "a", "--doctor"], "--backtest and --doctor do not go together"),
+        (["--backtest", "--script", "a", "--loop"], "--loop belongs to --script"),
+        (["--balance", "500"], "only a --backtest takes an amount"),
+        (["--script", "a", "--balance", "500"], "do not go together"),
+        (["--balance", "--set", "n=3"], "--set belongs to --script"),
+    ],
+)
+def test_what_does_not_go_with_a_backtest_is_an_error(wrong: list[str], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        parse_command_line(wrong)
 
 
 def test_version_is_printed_and_ends(capsys: pytest.CaptureFixture[str]) -> None:

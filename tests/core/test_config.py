@@ -16,7 +16,15 @@ from hypothesis import strategies as st
 
 from milo.cli import parse_command_line, show_config
 from milo.cli.context import App, Arguments, Makers
-from milo.config import SETTINGS, Config, flag_of, load_config, shown_value, unknown_environment
+from milo.config import (
+    SETTINGS,
+    Config,
+    TimeRange,
+    flag_of,
+    load_config,
+    shown_value,
+    unknown_environment,
+)
 from milo.errors import ConfigError
 from milo.secret import Secret
 
@@ -52,6 +60,14 @@ GOOD: dict[str, tuple[str, object]] = {
     "max_risk": ("2.5%", Decimal("2.5")),
     "max_leverage": ("10", 10),
     "symbols": (" btcusdt, ETHUSDT,btcusdt", ("BTCUSDT", "ETHUSDT")),
+    "timerange": ("20240101-20240201T1200", TimeRange(1_704_067_200_000, 1_706_788_800_000)),
+    "fee": ("0.04", Decimal("0.04")),
+    "slippage": ("0.02%", Decimal("0.02")),
+    "fill": ("close", "close"),
+    "intrabar": ("1m", "1m"),
+    "funding_assumed": ("-0.005", Decimal("-0.005")),
+    "prove": ("yes", True),
+    "html": ("report.html", Path("report.html")),
     "no_guard": ("on", True),
     "trust_script": ("1", True),
     "live": ("true", True),
@@ -95,6 +111,14 @@ BAD: dict[str, list[str]] = {
     "max_risk": ["-1", "101", "all", "Infinity"],
     "max_leverage": ["-1", "1001", "1.5", "much"],
     "symbols": ["", " , ", "BTC/USDT", "BTCUSDT ETHUSDT"],
+    "timerange": ["", "-", "2024", "20240201-20240101", "20240101-20240101", "20241301-", "soon-"],
+    "fee": ["-1", "11", "much"],
+    "slippage": ["-0.1", "10.1", "NaN"],
+    "fill": ["", "next"],
+    "intrabar": ["", "7m", "high"],
+    "funding_assumed": ["11", "-11", "--1", "some"],
+    "prove": ["perhaps"],
+    "html": [""],
     "no_guard": ["nope"],
     "trust_script": ["sometimes"],
     "live": ["perhaps"],

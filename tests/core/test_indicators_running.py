@@ -251,7 +251,7 @@ def test_a_search_that_remembers_answers_like_one_that_does_not(left: int, right
     close = columns["close"]
     times = Candles.from_columns(np.arange(600) * 60_000, *[close] * 5)
     rsi = SPECS["calculate_rsi"].function(close, 14)
-    swings = SPECS["calculate_zigzag"].function(close, None, 1.2)
+    several = [SPECS["calculate_zigzag"].function(close, None, 1.2 + k / 20) for k in range(7)]
     search = DivergenceSearch(left, right)
     found_any = False
 
@@ -261,7 +261,11 @@ def test_a_search_that_remembers_answers_like_one_that_does_not(left: int, right
         seen = rsi[:count].copy()
         if is_forming:
             seen[-1] *= rng.choice([0.5, 1.5])
+        # Often the same one, sometimes another that begins like it.
+        swings = several[max(0, rng.randint(-7, 6))]
         points = swings.points(count, times.open_ms)
+        if rng.random() < 0.1:
+            points = points[-9:]
         change = rng.random()
         if change < 0.2 and points:
             # Scripts may change what they were given.
@@ -367,13 +371,26 @@ def calls_in(work: Callable[[], Any]) -> int:
     return calls
 
 
-def test_a_loop_over_prefixes_computes_nothing_twice() -> None:
+LOOP_WITH_MORE = """
+for count in range(1, len(data) + 1):
+    window = data[:count]
+    rsi = await calculate_rsi(window, 14)
+    points = await calculate_zigzag(window)
+    others = await calculate_zigzag(window, None, 1.5)
+    found = await detect_divergences(rsi, points, window, 20, 2)
+    found = await detect_divergences(rsi, others, window, 20, 2)
+    found = await detect_divergences(rsi, points[-6:], window, 20, 2)
+"""
+
+
+@pytest.mark.parametrize("text", [LOOP, LOOP_WITH_MORE])
+def test_a_loop_over_prefixes_computes_nothing_twice(text: str) -> None:
     columns = columns_of("walk", 1_600, 11)
     candles = Candles.from_columns(
         np.arange(1_600) * 60_000,
         *(columns[name] for name in ("open", "high", "low", "close", "volume")),
     )
-    script = Script(LOOP)
+    script = Script(text)
 
     half = calls_in(lambda: script.run(candles.prefix(800)))
     whole = calls_in(lambda: script.run(candles))

@@ -6,10 +6,13 @@ import json
 import struct
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from milo.candles import PRICE_COLUMNS, Candles
+from milo.script.history import History
 from milo.script.limits import (
     MAX_ACTION,
     MAX_LABEL,
@@ -20,18 +23,27 @@ from milo.script.limits import (
     MAX_PRINT_BYTES,
 )
 from milo.script.protocol import (
+    COLUMN,
     FAULT,
     LOADED,
+    MANY_CANDLES,
     MAX_REPLY_BYTES,
+    MAX_REQUEST_BYTES,
     READY,
     RESULT,
+    AskedWays,
+    DecideRequest,
     Fault,
     FrameError,
     FrameReader,
     Ready,
     Result,
     WirePlot,
+    candle_frames,
+    decide_frame,
     frame,
+    parse_column,
+    parse_decide,
     parse_reply,
     reply_frame,
 )
@@ -176,3 +188,36 @@ def test_random_bytes_never_break_the_host_otherwise(noise: bytes) -> None:
             parse_reply(kind, payload)
     except FrameError:
         return
+
+
+def test_many_candles_go_over_column_by_column() -> None:
+    count = MANY_CANDLES + 70_000
+    times = np.arange(count, dtype=np.int64) * 60_000 + 1_767_225_600_000
+    columns = [np.arange(count) * factor + 0.1 for factor in (1.0, 2.0, 3.0, 4.0, 5.0)]
+    candles = Candles.from_columns(times, *columns)
+    history = History()
+    history.clear(count)
+
+    for kind, payload in FrameReader(MAX_REQUEST_BYTES).feed(candle_frames(candles, 0)):
+        assert kind == COLUMN
+        history.put_column(*parse_column(payload))
+
+    base = history.base()
+    assert len(base) == count
+    assert (base.open_ms == times).all()
+    for name, column in zip(PRICE_COLUMNS, columns, strict=True):
+        assert (base.column(name) == column).all()
+
+
+@pytest.mark.parametrize(("number", "first"), [(0, 1), (6, 0), (-1, 0), (5, 3)])
+def test_column_that_does_not_follow_is_refused(number: int, first: int) -> None:
+    history = History()
+
+    with pytest.raises(ValueError, match="does not follow"):
+        history.put_column(number, first, memoryview(bytes(16)))
+
+
+def test_question_about_many_candles_reads_back() -> None:
+    asked = DecideRequest(7, 3, 900, 250, 100, AskedWays.ARRAYS | AskedWays.SHOW_LAST)
+
+    assert parse_decide(decide_frame(asked)[5:]) == asked

@@ -476,3 +476,32 @@ def test_largest_answer_fits_into_a_frame() -> None:
 
 def test_script_fault_is_told_with_its_line() -> None:
     assert str(ScriptFault("no", line=3)) == "line 3: no"
+
+
+def test_divergences_of_known_points_are_those_of_any_points() -> None:
+    result = run(
+        """
+        wrong, seen = [], 0
+        for i in range(len(data)):
+            window = data[:i + 1]
+            rsi = await calculate_rsi(window, 5)
+            points = await calculate_zigzag(window)
+            for windows in ((3, 0), (0, 0), (2, 4)):
+                found = await detect_divergences(rsi, points, window, *windows)
+                seen += len(found)
+                # A list is not known from before.
+                if found != await detect_divergences(list(rsi), points, window, *windows):
+                    wrong.append(i)
+            if len(points) > 3:
+                points[-1]["value"] *= 1.5
+                found = await detect_divergences(rsi, points, window)
+                if found != await detect_divergences(list(rsi), points, window):
+                    wrong.append(i)
+        condition_true = seen > 100
+        print(wrong)
+        """,
+        walk(250),
+    )
+
+    assert result.condition
+    assert result.printed == "[]\n"

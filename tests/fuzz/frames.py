@@ -19,6 +19,7 @@ from typing import Any, Final
 from milo.clock import monotonic_s
 from milo.errors import ConfigError, ScriptError
 from milo.model import ScriptResult
+from milo.script.actions import parse_action
 from milo.script.worker import process
 from script_executor import AccountView, EvaluationRequest, ScriptExecutor, ScriptLimits
 from tests.fuzz.scripts import Finds
@@ -45,8 +46,9 @@ for step, value in json.load(open(__file__ + ".plan")):
                 time.sleep(0.001)
         elif step == "read":
             os.read(into, value)
-        elif step == "until":
-            while value.encode() not in (os.read(into, 1 << 20) or value.encode()):
+        elif step == "asked":
+            # Until a question, about one candle or many, or the end.
+            while not {69, 66} & set(os.read(into, 1 << 20) or b"E"):
                 pass
         elif step == "close":
             os.close(value and out or into)
@@ -73,7 +75,13 @@ _FAULT: Final[dict[str, Any]] = {
     "request": 2, "kind": "script", "message": "m", "line": 1, "column": 1, "end_column": 2,
     "printed": "",
 }  # fmt: skip
-_FIELDS: Final = {"R": _RESULT, "D": _LOADED, "F": _FAULT, "Y": {"request": 0}}
+_DECIDED: Final[dict[str, Any]] = {
+    "request": 2, "until": 40, "at": "AAAAAAUAAAA=", "code": "AQAAAA==",
+    "actions": [{"text": "close", "is_true": True}], "errors": [{"at": 5, "message": "m"}],
+    "breach": None, "warnings": ["w"], "printed": "a\n", "dropped_bytes": 0, "is_lifted": False,
+    "checked": 0, "differing": 0, "doubtful": 0, "note": "n",
+}  # fmt: skip
+_FIELDS: Final = {"R": _RESULT, "M": _DECIDED, "D": _LOADED, "F": _FAULT, "Y": {"request": 0}}
 _ODD: Final = (
     None, True, False, 0, -1, 1, 2, 3, 2**31, 2**63, 2**64, 10**30, 10**400, 1e308, -0.0, 1.5, "",
     "a",
@@ -82,6 +90,8 @@ _ODD: Final = (
     [{"name": "a", "pane": "b", "value": 1e308}] * 40, {"a": 1}, "long(1%risk@10x)", "1m", "script",
     [{"name": "n", "default": 10**400, "low": -(10**400), "high": 10**400}], "veto", "time",
     "worker",
+    "AAAA", "AAAAAA==", "/////w==", "AQACAA==", "AAAAAAEAAAA=", {"kind": "time", "line": 3},
+    [{"text": "close\x1b", "is_true": False}], [{"at": 39, "message": "\x1b[2J", "line": -1}],
     [{"name": "n\n", "default": 1, "low": None, "high": None}], "memory", "awaits", "donothing\n",
 )  # fmt: skip
 
@@ -134,6 +144,9 @@ class FrameFuzz:
                 self.finds.counts["refused at start"] += 1
                 self._check_text(str(error), plan)
                 return
+            if self._is_many(plan):
+                await self._decide(executor, plan)
+                return
             for _ in range(2):
                 account = AccountView(available_balance=1.0)
                 request = EvaluationRequest(candles=_CANDLES, account=account)
@@ -147,6 +160,29 @@ class FrameFuzz:
                     self._check_result(result, plan)
         finally:
             await executor.close()
+
+    @staticmethod
+    def _is_many(plan: list[tuple[str, Any]]) -> bool:
+        """Half of the plans answer a question about many candles."""
+        return sum(len(str(value)) for _, value in plan) % 2 == 0
+
+    async def _decide(self, executor: ScriptExecutor, plan: list[tuple[str, Any]]) -> None:
+        try:
+            decisions = await executor.decide(_CANDLES)
+        except ScriptError as error:
+            self.finds.counts["errors"] += 1
+            self._check_text(str(error), plan)
+            return
+        self.finds.counts["decisions"] += 1
+        texts = [error.message for error in decisions.errors]
+        for text in (*texts, *decisions.warnings, *decisions.prints, decisions.proof.note):
+            self._check_text(text, plan)
+        at, code = decisions.at.tolist(), decisions.code.tolist()
+        is_whole = at[0] == 0 and sorted(set(at)) == at and at[-1] < len(_CANDLES)
+        if not is_whole or max(code) >= len(decisions.actions) or min(code) < 0:
+            self.finds.add(f"decisions that are none: {decisions}", json.dumps(plan))
+        for action in decisions.actions:
+            parse_action(action)
 
     def _check_result(self, result: ScriptResult, plan: list[tuple[str, Any]]) -> None:
         if not isinstance(result.condition, bool) or len(result.action) > 200:
@@ -169,9 +205,9 @@ class FrameFuzz:
         if stage > 0:
             plan += [("write", _frame("Y", _FIELDS["Y"]).hex()), ("read", 1 << 20)]
         if stage > 1:
-            plan += [("write", _frame("D", _LOADED).hex()), ("until", "E")]
+            plan += [("write", _frame("D", _LOADED).hex()), ("asked", 0)]
             if rng.random() < 0.2:
-                plan += [("write", _frame("R", _RESULT).hex()), ("until", "E")]
+                plan += [("write", _frame("R", _RESULT).hex()), ("asked", 0)]
         for _ in range(rng.choice((1, 1, 1, 2, 3))):
             plan.append(self._step(stage))
         # Then it ends, or stands still for longer than anybody waits.
@@ -197,8 +233,8 @@ class FrameFuzz:
 
     def _noise(self, request: int) -> bytes:
         rng = self._rng
-        expected = "YDR"[request]
-        kind = rng.choice((expected, expected, expected, "F", rng.choice("YDRFLEZ\x00")))
+        expected = rng.choice(("Y", "D", "RM")[request])
+        kind = rng.choice((expected, expected, expected, "F", rng.choice("YDRMFLEZ\x00")))
         match rng.randrange(14):
             case 0:
                 return rng.randbytes(rng.choice((1, 4, 5, 6, 100, 5_000)))

@@ -236,8 +236,22 @@ async def test_too_many_requests_are_told_to_wait_and_what_protects_passes(tmp_p
         pauses, answers = run.of_kind("pause"), run.of_kind("answer", status=429)
         assert len(pauses) == len(answers) == 4
         for pause, answer in zip(pauses, answers, strict=True):
+            assert pause["heard"]
             assert 900 < pause["until_t"] - answer["t"] < 2_100
         assert {line["blocks"] for line in run.of_kind("fault")} == {"none"}
+
+
+async def test_a_pause_told_to_a_client_that_is_gone_is_written_down_as_unheard(
+    tmp_path: Path,
+) -> None:
+    slow = fault("slow", on="read", delay_ms=500, at_ms=300, for_ms=3_000)
+    async with run_of(tmp_path, slow, fault("too_many_429", at_ms=300, for_ms=3_000)) as run:
+        await run.until("fault", name="too_many_429", at="begin")
+        asking = asyncio.create_task(run.send("read"))
+        await run.until("fault", at="hit")
+        asking.cancel()
+
+        assert (await run.until("pause"))["heard"] is False
 
 
 async def test_a_ban_refuses_everyone_and_says_until_when(tmp_path: Path) -> None:

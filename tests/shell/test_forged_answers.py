@@ -38,10 +38,16 @@ RESULT: dict[str, Any] = {
     "request": 2, "condition": True, "if_true": "close", "if_false": "donothing", "printed": "",
     "dropped_bytes": 0, "warnings": [], "plots": [], "marks": [],
 }  # fmt: skip
+DECIDED: dict[str, Any] = {
+    "request": 2, "until": 60, "at": "AAAAAA==", "code": "AQA=",
+    "actions": [{"text": "close", "is_true": True}, {"text": "donothing", "is_true": False}],
+    "errors": [], "breach": None, "warnings": [], "printed": "", "dropped_bytes": 0,
+    "is_lifted": False, "checked": 0, "differing": 0, "doubtful": 0, "note": "",
+}  # fmt: skip
 INPUT: dict[str, Any] = {"name": "n", "default": 1, "low": None, "high": None}
 # Sends `frame(kind, fields)` or raw bytes when it starts, when a script is loaded, when asked.
 WORKER = """
-import json, os, struct, sys, time
+import base64, json, os, struct, sys, time
 into, out = int(sys.argv[2]), int(sys.argv[3])
 
 def frame(kind, fields):
@@ -69,11 +75,18 @@ def wait_for(kind):
         if found == ord("P"):
             write(frame("Y", {{"request": struct.unpack("<I", payload)[0]}}))
 
-READY, LOADED, RESULT = (json.loads(text) for text in {fields!r})
+READY, LOADED, RESULT, DECIDED = (json.loads(text) for text in {fields!r})
+
+def packed(kind, *numbers):
+    return base64.b64encode(struct.pack("<%d%s" % (len(numbers), kind), *numbers)).decode()
+
+def runs(at, code, **changes):
+    return dict(DECIDED, at=packed("I", *at), code=packed("H", *code), **changes)
+
 {start}
 LOADED["request"] = wait_for("L")
 {load}
-RESULT["request"] = wait_for("E")
+RESULT["request"] = DECIDED["request"] = wait_for({question!r})
 {asked}
 wait_for("never")
 """
@@ -93,13 +106,16 @@ class Fake:
         start: str = 'write(frame("Y", READY))',
         load: str = 'write(frame("D", LOADED))',
         asked: str = 'write(frame("R", RESULT))',
+        question: str = "E",
     ) -> ScriptExecutor:
         program = self._folder / "forging_worker.py"
-        fields = [json.dumps(part) for part in (READY, LOADED, RESULT)]
+        fields = [json.dumps(part) for part in (READY, LOADED, RESULT, DECIDED)]
         parts = {"start": start, "load": load, "asked": asked}
         program.write_text(
             WORKER.format(
-                fields=fields, **{name: textwrap.dedent(text) for name, text in parts.items()}
+                fields=fields,
+                question=question,
+                **{name: textwrap.dedent(text) for name, text in parts.items()},
             ),
             encoding="utf-8",
         )
@@ -478,3 +494,159 @@ async def test_script_behind_a_forged_answer_is_halted_at_once(fake: Fake) -> No
     assert (result, signals) == (None, [])
     assert slot.is_halted
     assert said[-1].startswith("halted after a security event: it is not run again before")
+
+
+# -- answers about many candles ----------------------------------------------------------------
+
+
+async def test_honest_answer_about_many_candles_is_believed(fake: Fake) -> None:
+    executor = fake(question="B", asked='write(frame("M", runs([0, 10, 59], [2, 1, 2])))')
+    await executor.start()
+
+    decisions = await executor.decide(CANDLES)
+
+    assert decisions.at.tolist() == [0, 10, 59]
+    assert [decisions.action_at(index) for index in (9, 10, 58, 59)] == [
+        "donothing", "close", "close", "donothing",
+    ]  # fmt: skip
+
+
+FORGED_DECISIONS = {
+    "result": 'write(frame("R", RESULT))',
+    "ready": 'write(frame("Y", {"request": DECIDED["request"]}))',
+    "two": 'write(frame("M", runs([0], [1])) * 2)',
+    "another number": 'write(frame("M", runs([0], [1]) | {"request": 1}))',
+    "unknown field": 'write(frame("M", runs([0], [1], more=1)))',
+    "text for a number": 'write(frame("M", runs([0], [1]) | {"until": "60"}))',
+    "no base64": 'write(frame("M", dict(DECIDED, at="****")))',
+    "half a place": 'write(frame("M", dict(DECIDED, at="AAAA")))',
+    "places without codes": 'write(frame("M", runs([0, 5], [1])))',
+    "codes without places": 'write(frame("M", runs([0], [1, 2])))',
+    "nothing for many": 'write(frame("M", runs([], [])))',
+    "not from the first on": 'write(frame("M", runs([1], [1])))',
+    "backwards": 'write(frame("M", runs([0, 9, 5], [1, 2, 1])))',
+    "twice in one place": 'write(frame("M", runs([0, 9, 9], [1, 2, 1])))',
+    "behind the end": 'write(frame("M", runs([0, 60], [1, 2])))',
+    "far behind the end": 'write(frame("M", runs([0, 2**32 - 1], [1, 2])))',
+    "further than asked": 'write(frame("M", runs([0], [1]) | {"until": 61}))',
+    "code that is in no table": 'write(frame("M", runs([0], [3])))',
+    "largest code": 'write(frame("M", runs([0], [65535])))',
+    "the same again": 'write(frame("M", runs([0, 5], [1, 1])))',
+    "an action twice": 'write(frame("M", runs([0], [1]) | {"actions": DECIDED["actions"] * 2}))',
+    "too many actions": 'write(frame("M", runs([0], [1]) | {"actions": ['
+    '{"text": str(k), "is_true": True} for k in range(257)]}))',
+    "too many places": 'write(frame("M", runs(range(3073), [1, 2] * 1536 + [1])))',
+    "a long action": 'write(frame("M", runs([0], [1]) | {"actions": ['
+    '{"text": "x" * 201, "is_true": True}]}))',
+    "no progress": 'write(frame("M", dict(DECIDED, at="", code="", until=0)))',
+    "an error without a failure": 'write(frame("M", runs([0], [1]) | {"errors": ['
+    '{"at": 3, "message": "m"}]}))',
+    "an error behind the end": 'write(frame("M", runs([0], [0]) | {"errors": ['
+    '{"at": 60, "message": "m"}]}))',
+    "errors out of order": 'write(frame("M", runs([0], [0]) | {"errors": ['
+    '{"at": 3, "message": "m"}, {"at": 2, "message": "m"}]}))',
+    "too many errors": 'write(frame("M", runs([0], [0]) | {"errors": ['
+    '{"at": k, "message": "m"} for k in range(5)]}))',
+    "a breach behind the end": 'write(frame("M", runs([0], [1]) | {"breach": {"kind": "time"}}))',
+    "a breach of another kind": 'write(frame("M", runs([0], [1]) | {"until": 9,'
+    ' "breach": {"kind": "veto"}}))',
+    "more compared than there is": 'write(frame("M", runs([0], [1]) | {"checked": 61}))',
+    "more differing than compared": 'write(frame("M", runs([0], [1]) | {"checked": 2,'
+    ' "differing": 3}))',
+    "lone surrogate": 'write(frame("M", json.dumps(DECIDED)'
+    '.replace("close", "\\\\ud800").encode()))',
+    "deep": 'write(frame("M", b"[" * 60000))',
+}
+
+
+@pytest.mark.parametrize("act", FORGED_DECISIONS.values(), ids=FORGED_DECISIONS.keys())
+async def test_forged_answer_about_many_candles_halts_and_decides_nothing(
+    fake: Fake, act: str
+) -> None:
+    executor = fake(question="B", asked=act)
+    await executor.start()
+    pid = pid_of(executor)
+
+    decisions = await executor.decide(CANDLES)
+
+    (error,) = decisions.errors
+    assert "security event" in error.message
+    assert "No order was sent." in error.message
+    assert decisions.halted_at == 0
+    assert {decisions.action_at(index) for index in range(60)} == {"donothing"}
+    assert_gone(pid)
+
+
+ARRAYS_UNASKED = {
+    "lifted": '{"is_lifted": True}',
+    "compared": '{"checked": 1}',
+    "differing": '{"checked": 1, "differing": 1}',
+    "doubtful": '{"doubtful": 1}',
+}
+
+
+@pytest.mark.parametrize("changes", ARRAYS_UNASKED.values(), ids=ARRAYS_UNASKED.keys())
+async def test_arrays_that_nobody_asked_for_are_no_answer(fake: Fake, changes: str) -> None:
+    executor = fake(question="B", asked=f'write(frame("M", runs([0], [1]) | {changes}))')
+    await executor.start()
+
+    decisions = await executor.decide(CANDLES, with_arrays=False)
+
+    assert "security event" in decisions.errors[0].message
+
+
+async def test_worker_that_always_finds_arrays_wrong_is_asked_without_them_once(
+    fake: Fake,
+) -> None:
+    executor = fake(
+        question="B",
+        asked="""
+        wrong = dict(DECIDED, at="", code="", until=0, checked=1, differing=1)
+        write(frame("M", wrong))
+        wrong["request"] = wait_for("B")
+        write(frame("M", wrong))
+        """,
+    )
+    await executor.start()
+
+    decisions = await executor.decide(CANDLES)
+
+    assert "security event" in decisions.errors[0].message
+    assert decisions.halted_at == 0
+
+
+async def test_texts_of_an_answer_about_many_candles_are_cleaned(fake: Fake) -> None:
+    evil = "a\x1b]0;x\x07\u202e\r<b>"
+    executor = fake(
+        question="B",
+        asked=f"""
+        evil = {evil!r}
+        write(frame("M", runs([0, 3, 6], [0, 2, 3]) | {{
+            "errors": [{{"at": 1, "message": evil, "line": 2**31}}], "warnings": [evil],
+            "printed": evil, "note": evil,
+            "actions": DECIDED["actions"] + [{{"text": evil, "is_true": True}}],
+        }}))
+        """,
+    )
+    await executor.start()
+
+    decisions = await executor.decide(CANDLES)
+
+    texts = [*decisions.warnings, *decisions.prints, decisions.proof.note]
+    texts += [error.message for error in decisions.errors]
+    assert len(texts) >= 5
+    for text in texts:
+        assert not any(ord(letter) < 32 or letter == "\u202e" for letter in text.replace("\n", ""))
+    assert decisions.halted_at == 10
+
+
+async def test_worker_that_stands_still_over_many_candles_is_ended(fake: Fake) -> None:
+    executor = fake(question="B", asked="time.sleep(60)")
+    await executor.start()
+    started_s = monotonic_s()
+
+    decisions = await executor.decide(CANDLES, count=1)
+
+    assert decisions.error_count == 1
+    assert "without an answer" in decisions.errors[0].message
+    assert monotonic_s() - started_s < 30

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -48,6 +49,10 @@ SECURITY_EVENT: Final = "(security event)"
 """Stands in the reason where a worker did what no script of the language can make it do."""
 
 _log = logging.getLogger(__name__)
+
+
+Parts = Sequence[bytes | memoryview]
+"""Frames, cut anywhere."""
 
 
 class WorkerFailure(Exception):
@@ -113,7 +118,7 @@ class WorkerProcess:
             memory_mb, "trial" if is_trial else "worker"
         )
         self._reader = FrameReader(MAX_REPLY_BYTES)
-        self._outbox = bytearray()
+        self._outbox: deque[memoryview] = deque()
         self._pending: deque[_Pending] = deque()
         self._cpu_ceiling_s = 0.0
         self._ending: _Ending | None = None
@@ -160,23 +165,36 @@ class WorkerProcess:
         ended = self.cpu_ms()
         return reply, ended - started if started is not None and ended is not None else 0.0
 
-    def send(self, frames: bytes) -> None:
-        """Send frames that are not answered, or the beginning of a request."""
+    def send(self, frames: bytes | Parts) -> None:
+        """Send frames that are not answered, or the beginning of a request.
+
+        Parts of them are not copied: they may not change any more.
+        """
         if self.failure is not None or not frames:
             return
-        sent = 0
-        if not self._outbox:
+        is_waiting = bool(self._outbox)
+        parts = [frames] if isinstance(frames, bytes) else frames
+        self._outbox.extend(map(memoryview, parts))
+        if not is_waiting and not self._write():
+            self._loop.add_writer(self._to_worker, self._on_writable)
+
+    def _write(self) -> bool:
+        """Write what the pipe takes; return whether nothing is left."""
+        while self._outbox:
+            part = self._outbox[0]
             try:
-                sent = os.write(self._to_worker, frames)
+                sent = os.write(self._to_worker, part)
             except BlockingIOError:
-                sent = 0
+                return False
             except OSError:
                 # A broken pipe: the reader's end of file tells the same, with the reason.
-                return
-        if sent < len(frames):
-            if not self._outbox:
-                self._loop.add_writer(self._to_worker, self._on_writable)
-            self._outbox += frames[sent:]
+                self._outbox.clear()
+                break
+            if sent == len(part):
+                self._outbox.popleft()
+            else:
+                self._outbox[0] = part[sent:]
+        return True
 
     def kill(self, text: str, *, is_silent_end: bool = False, line: int | None = None) -> None:
         """Kill the process and fail what waits for it; to be reaped afterwards."""
@@ -242,14 +260,7 @@ class WorkerProcess:
             pending.answer.set_result(reply)
 
     def _on_writable(self) -> None:
-        try:
-            sent = os.write(self._to_worker, self._outbox)
-        except BlockingIOError:
-            return
-        except OSError:
-            sent = len(self._outbox)
-        del self._outbox[:sent]
-        if not self._outbox:
+        if self._write():
             self._loop.remove_writer(self._to_worker)
 
     def _watch(self, pending: _Pending) -> None:

@@ -15,14 +15,20 @@ import warnings
 from types import FrameType
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 
+from milo.clock import processor_s
+from milo.script.deciding import Decider
 from milo.script.faults import ScriptFault
 from milo.script.history import History
 from milo.script.limits import MAX_MESSAGE, MAX_WARNINGS
+from milo.script.names import ACCOUNT_NAMES
 from milo.script.policy import Vetoed
 from milo.script.protocol import (
     CANDLES,
+    COLUMN,
+    DECIDE,
     EVALUATE,
     HISTORY,
     INPUTS,
@@ -38,7 +44,10 @@ from milo.script.protocol import (
     Result,
     WireInput,
     WirePlot,
+    parse_column,
+    parse_decide,
     parse_evaluate,
+    parse_history,
     parse_inputs,
     parse_load,
     parse_ping,
@@ -52,6 +61,7 @@ from milo.script.worker.confine import Exposed
 _READ_BYTES: Final = 64 * 1024
 """Python asks for that much memory at each read; a MiB would be mapped and unmapped each time,
 which took a third of an evaluation."""
+_TICK_S: Final = 0.01
 _COMPILED_CODE_IMPORTS: Final = ("_strptime", "time")
 """What datetime's compiled code imports while it works."""
 _LATE_IMPORTS: Final = (
@@ -99,43 +109,65 @@ def prepare(fd_out: int) -> Worker:
 class _Timer:
     """CPU time of an evaluation, held from inside so that the error can name the line.
 
-    A courtesy: the engine counts the same time from outside and kills.
+    A courtesy: the engine counts the same time from outside and kills. Where many candles are
+    decided in one go, a tick looks now and then how long the one at hand has been running.
     """
 
     def __init__(self, fd_out: int) -> None:
         self.limit_s = 0.0
+        """What one candle may take."""
+        self.slice_s = 0.0
+        """After this no other is begun, where there are many."""
         self.file_name = ""
         """The script's, in tracebacks."""
         self.line: int | None = None
         """Where the script was when its time was spent."""
+        self.is_fresh = False
+        self.is_over = False
+        self.is_spent = False
         self._is_armed = False
-        self._is_spent = False
+        self._is_many = False
+        self._began_s = self._candle_s = self._tick_s = 0.0
         signal.signal(signal.SIGPROF, self._on_signal)
         # In the midst of one long operation no Python code gets to run, and no `_on_signal`: when
         # the engine's own count is over, it asks for the line by this signal, and kills.
         faulthandler.register(signal.SIGUSR1, file=fd_out, all_threads=False)
 
-    def arm(self) -> None:
-        self._is_armed = True
-        self._is_spent = False
+    def arm(self, *, is_many: bool = False) -> None:
         self.line = None
-        signal.setitimer(signal.ITIMER_PROF, self.limit_s)
+        self.is_over = self.is_spent = self.is_fresh = False
+        self._is_many = is_many
+        self._is_armed = True
+        if not is_many:
+            signal.setitimer(signal.ITIMER_PROF, self.limit_s)
+            return
+        self._began_s = self._candle_s = self._tick_s = processor_s()
+        signal.setitimer(signal.ITIMER_PROF, _TICK_S, _TICK_S)
 
-    def disarm(self) -> bool:
-        """Stop, and say whether the time was spent."""
+    def disarm(self) -> None:
         self._is_armed = False
         signal.setitimer(signal.ITIMER_PROF, 0.0)
-        return self._is_spent
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         # A signal may arrive just after the evaluation it was meant for.
-        if self._is_armed:
-            self._is_armed = False
-            self._is_spent = True
-            while frame is not None and frame.f_code.co_filename != self.file_name:
-                frame = frame.f_back
-            self.line = None if frame is None else frame.f_lineno
-            raise TimeBudget
+        if not self._is_armed or (self._is_many and not self._is_too_long()):
+            return
+        self._is_armed = False
+        self.is_spent = True
+        while frame is not None and frame.f_code.co_filename != self.file_name:
+            frame = frame.f_back
+        self.line = None if frame is None else frame.f_lineno
+        raise TimeBudget
+
+    def _is_too_long(self) -> bool:
+        """Say whether the candle at hand has used up its time; it began since the last tick."""
+        now_s = processor_s()
+        if self.is_fresh:
+            self.is_fresh = False
+            self._candle_s = self._tick_s
+        self._tick_s = now_s
+        self.is_over = now_s - self._began_s >= self.slice_s
+        return now_s - self._candle_s >= self.limit_s
 
 
 def _import_for_compiled_code(name: str, *_: Any) -> Any:
@@ -152,6 +184,7 @@ class Worker:
         self._timer = _Timer(fd_out)
         self._history = History()
         self._runner: ScriptRunner | None = None
+        self._decider: Decider | None = None
 
     def send(self, reply: Reply) -> None:
         """Write one reply."""
@@ -163,10 +196,14 @@ class Worker:
         """Carry out one request; raises FrameError for what is none."""
         if kind == CANDLES:
             self._history.extend(payload)
+        elif kind == COLUMN:
+            self._history.put_column(*parse_column(payload))
+        elif kind == DECIDE:
+            self.send(self._decide(payload))
         elif kind == EVALUATE:
             self.send(self._evaluate(payload))
         elif kind == HISTORY:
-            self._history.clear()
+            self._history.clear(parse_history(payload))
         elif kind == LOAD:
             self.send(self._load(payload))
         elif kind == INPUTS and self._runner is not None:
@@ -182,8 +219,7 @@ class Worker:
             max_awaits=options.max_awaits,
             recursion=options.recursion,
             c_import=_import_for_compiled_code,
-            arm=self._timer.arm,
-            disarm=self._timer.disarm,
+            bounds=self._timer,
         )
         self._timer.limit_s = soft_ms / 1000
         self._timer.arm()
@@ -200,6 +236,7 @@ class Worker:
         finally:
             self._timer.disarm()
         self._runner = runner
+        self._decider = Decider(runner, script)
         self._timer.file_name = f"<{options.name}>"
         inputs = [
             WireInput(name=item.name, default=item.default, low=item.low, high=item.high)
@@ -214,16 +251,20 @@ class Worker:
             warnings=tuple(
                 clean_line(text, MAX_MESSAGE) for text in script.warnings[:MAX_WARNINGS]
             ),
+            reads_account=not ACCOUNT_NAMES.isdisjoint(script.used_names),
         )
 
     def _evaluate(self, payload: bytes) -> Reply:
         request, known, soft_ms, forming, balance, positions = parse_evaluate(payload)
         runner = self._runner
-        if runner is None or known != len(self._history):
-            raise FrameError(f"{known} candles announced, {len(self._history)} are here")
+        here = len(self._history)
+        if runner is None or (known > here if not forming else known != here):
+            raise FrameError(f"{known} candles announced, {here} are here")
         self._timer.limit_s = soft_ms / 1000
+        base = self._history.base(forming)
+        count = known + 1 if forming else known
         try:
-            outcome = runner.evaluate(self._history.base(forming), known, (balance, positions))
+            outcome = runner.evaluate(base, known, (balance, positions), count=count)
         except BudgetFault as fault:
             if fault.line is None:
                 # Where an error was swallowed, its place is lost with it.
@@ -251,6 +292,24 @@ class Worker:
             ),
             marks=tuple(session.marks),
         )
+
+    def _decide(self, payload: bytes) -> Reply:
+        asked = parse_decide(payload)
+        here = len(self._history)
+        if self._decider is None or not asked.first < asked.stop <= here:
+            raise FrameError(f"{asked.stop} candles announced, {here} are here")
+        self._timer.limit_s = asked.candle_ms / 1000
+        self._timer.slice_s = asked.slice_ms / 1000
+        try:
+            reply = self._decider.decided(self._history.base(), asked)
+        except TimeBudget:
+            return Fault(request=asked.request, kind="time", message="", line=self._timer.line)
+        except MemoryError:
+            return Fault(request=asked.request, kind="memory", message="")
+        if reply.breach is not None and reply.breach.line is None:
+            breach = msgspec.structs.replace(reply.breach, line=self._timer.line)
+            reply = msgspec.structs.replace(reply, breach=breach)
+        return reply
 
     @staticmethod
     def _printed(runner: ScriptRunner) -> str:

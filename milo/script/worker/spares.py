@@ -89,11 +89,14 @@ class Spares:
             task.add_done_callback(_note_failure)
             self._spares.append(task)
 
-    async def take(self) -> WorkerProcess:
+    async def take(self, memory_mb: int | None = None) -> WorkerProcess:
         """Return a worker without a script: a spare one, or one that is started now.
 
-        Raises WorkerFailure where none can be started. It is the caller's from now on.
+        `memory_mb`: where it needs more than the others have. Raises WorkerFailure where none can
+        be started. It is the caller's from now on.
         """
+        if memory_mb is not None and memory_mb > self._memory_mb:
+            return await self.start(memory_mb)
         while self._spares:
             task = self._spares.popleft()
             try:
@@ -110,18 +113,18 @@ class Spares:
             await process.reap()
         return await self.start()
 
-    async def start(self) -> WorkerProcess:
+    async def start(self, memory_mb: int | None = None) -> WorkerProcess:
         """Start a worker and wait until it is ready; raises WorkerFailure where it cannot."""
         try:
-            return await self._start()
+            return await self._start(memory_mb or self._memory_mb)
         except WorkerFailure as failure:
             failure.is_breach = False
             raise
 
-    async def _start(self) -> WorkerProcess:
+    async def _start(self, memory_mb: int) -> WorkerProcess:
         async with self._places:
             try:
-                process = WorkerProcess(memory_mb=self._memory_mb)
+                process = WorkerProcess(memory_mb=memory_mb)
             except OSError as error:
                 raise WorkerFailure(f"the script's process cannot start: {error}") from error
             try:

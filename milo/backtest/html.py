@@ -1,0 +1,103 @@
+"""The report of a backtest as one HTML file that needs nothing but itself.
+
+It holds its style, its JavaScript and its data, and forbids the browser everything else: nothing is
+fetched, and no code runs but the one whose hash the policy names.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from base64 import b64encode
+from collections.abc import Mapping
+from hashlib import sha256
+from html import escape
+from pathlib import Path
+from typing import Final
+
+from milo.backtest.page import page_body, page_title
+from milo.backtest.page_content import page_content
+from milo.backtest.wording import Report
+from milo.candles import Candles
+from milo.errors import ConfigError
+
+STATIC_FOLDER: Final = Path(__file__).resolve().parents[2] / "static"
+STYLES: Final = ("css/base.css", "css/report.css")
+ENTRY: Final = "report/report.js"
+_IMPORT = re.compile(r'^import\s*\{([^}]*)\}\s*from\s*"([^"]+)";\n', re.MULTILINE)
+_EXPORT = re.compile(r"^export (?=(?:async )?(?:function|class|const) (\w+))", re.MULTILINE)
+
+
+def report_page(
+    report: Report,
+    candles: Mapping[tuple[str, str], Candles],
+    *,
+    static_folder: Path = STATIC_FOLDER,
+) -> str:
+    """Return the whole page; `candles` by symbol and interval, the decided range or more.
+
+    Raises ConfigError where a file of the page's code cannot be read.
+    """
+    try:
+        style = "\n".join((static_folder / name).read_text("utf-8") for name in STYLES)
+        script = _bundle(static_folder, ENTRY)
+    except OSError as error:
+        raise ConfigError(f"cannot read the report's files in {static_folder}: {error}") from error
+    policy = "; ".join(
+        (
+            "default-src 'none'",
+            f"script-src {_hash_of(script)}",
+            f"style-src {_hash_of(style)}",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "require-trusted-types-for 'script'",
+            "trusted-types 'none'",
+        )
+    )
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n'
+        f"<title>{escape(page_title(report))} - Milo backtest</title>\n"
+        f"<style>{style}</style>\n</head>\n<body>\n{page_body(report)}\n"
+        f'<script type="application/json" id="report-data">{_data(report, candles)}</script>\n'
+        f"<script>{script}</script>\n</body>\n</html>\n"
+    )
+
+
+def _hash_of(text: str) -> str:
+    return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
+
+
+def _data(report: Report, candles: Mapping[tuple[str, str], Candles]) -> str:
+    """Return the data as ASCII in which no `<` can end the element that it stands in."""
+    text = json.dumps(page_content(report, candles), separators=(",", ":"), allow_nan=False)
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _bundle(folder: Path, entry: str) -> str:
+    """Return a module and all that it imports as one classic script, each in a function."""
+    ordered: dict[str, str] = {}
+    _collect(folder, entry, ordered)
+    modules = "".join(
+        f"modules[{json.dumps(name)}] = (() => {{\n{text}}})();\n" for name, text in ordered.items()
+    )
+    return f'"use strict";\nconst modules = {{}};\n{modules}'
+
+
+def _collect(folder: Path, name: str, ordered: dict[str, str]) -> None:
+    if name in ordered:
+        return
+    text = (folder / name).read_text("utf-8")
+
+    def taken(match: re.Match[str]) -> str:
+        wanted = (folder / name).parent.joinpath(match[2]).resolve()
+        other = wanted.relative_to(folder.resolve()).as_posix()
+        _collect(folder, other, ordered)
+        names = match[1].replace(" as ", ": ")
+        return f"const {{{names}}} = modules[{json.dumps(other)}];\n"
+
+    text = _IMPORT.sub(taken, text)
+    exported = ", ".join(match[1] for match in _EXPORT.finditer(text))
+    ordered[name] = f"{_EXPORT.sub('', text)}return {{ {exported} }};\n"

@@ -1,0 +1,325 @@
+"""The report of a backtest for a console: plain text in aligned columns (layer 1).
+
+`milo.backtest.content` has the same for `--json`, `milo.backtest.html` for a browser.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from unicodedata import east_asian_width
+
+from milo.backtest import wording
+from milo.backtest.curve import yearly_returns
+from milo.backtest.described import DescribedScript, RunDescription
+from milo.backtest.ledger import Ledger, Trade
+from milo.backtest.realism import judge
+from milo.backtest.stats import Group, Stats, measure
+from milo.backtest.wording import UNDEFINED, Report, Row, counted, minute, money, percent, ratio
+from milo.money import shown
+from milo.shown import shown_line
+
+WIDTH = 100
+"""No line of the report is longer, whatever names and numbers are in it."""
+LAST_TRADES = 10
+_HALF = 48
+_LABEL = 20
+_MESSAGES = 5
+_LONGEST_TEXT = 1_000
+_MARKS = "? stop and target in one candle   ^ past its level at an open   ! at a high or low"
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def make_report(ledger: Ledger, description: RunDescription) -> Report:
+    """Return the ledger with its figures and its grade. ValueError where no script ran."""
+    stats = measure(ledger, start_ms=description.start_ms)
+    realism = judge(ledger, stats, description)
+    return Report(ledger=ledger, description=description, stats=stats, realism=realism)
+
+
+def report_text(report: Report) -> str:
+    """Return the whole report, lines of at most `WIDTH` columns, without a newline at the end.
+
+    Names and messages of strangers stand in it with nothing that steers a terminal.
+    """
+    sections = [
+        _head(report),
+        _figures(report.stats),
+        _splits(report.stats),
+        _months(report.stats),
+        _last_trades(report),
+        _section("ASSUMPTIONS", wording.assumption_rows(report.ledger, report.description)),
+        _scripts(report.description),
+        _section("CANDLES", _market_rows(report.description)),
+        _section("REFUSED SIGNALS", _refusal_rows(report.ledger)),
+        _messages(report.description),
+        _realism(report),
+    ]
+    lines = "\n\n".join("\n".join(section) for section in sections if section).split("\n")
+    return "\n".join(_cut(line.rstrip(), WIDTH) for line in lines)
+
+
+def _head(report: Report) -> list[str]:
+    titles = [shown_line(wording.title(script)) for script in report.description.scripts]
+    first = f"BACKTEST  {', '.join(titles[:2])}"
+    more = f" and {len(titles) - 2} more" if len(titles) > 2 else ""
+    return [
+        f"{_cut(first, WIDTH - len(more))}{more}",
+        wording.period_line(report.stats, report.description),
+    ]
+
+
+def _figures(stats: Stats) -> list[str]:
+    result, risk = wording.result_rows(stats), wording.risk_rows(stats)
+    trades = wording.trade_rows(stats)
+    half = (len(trades) + 1) // 2
+    return [
+        *_columns("RESULT", result, "RISK", risk),
+        "",
+        *_columns("TRADES", trades[:half], "", trades[half:]),
+    ]
+
+
+def _columns(
+    left_title: str, left: Sequence[Row], right_title: str, right: Sequence[Row]
+) -> list[str]:
+    """Return two columns of labels and values side by side, the values at the right edges."""
+    lines = [f"{left_title:<{WIDTH - _HALF}}{right_title}"]
+    for place in range(max(len(left), len(right))):
+        cells = [_pair(*rows[place]) if place < len(rows) else "" for rows in (left, right)]
+        lines.append(f"{cells[0]:<{WIDTH - _HALF}}{cells[1]}")
+    return lines
+
+
+def _pair(label: str, value: str) -> str:
+    return f"  {label}{value:>{_HALF - 2 - len(label)}}"
+
+
+def _splits(stats: Stats) -> list[str]:
+    trades = stats.trades
+    if not trades.all.trades:
+        return []
+    named = [*trades.by_direction.items()]
+    named += [*trades.by_symbol.items()] if len(trades.by_symbol) > 1 else []
+    named += [*trades.by_script.items()] if len(trades.by_script) > 1 else []
+    named += [(f"exit: {reason}", group) for reason, group in trades.by_reason.items()]
+    head = ("SPLIT", "trades", "won", "net", "profit factor", "expectancy", "in R")
+    return _table(head, [_split_row(name, group) for name, group in named], names=1)
+
+
+def _split_row(name: str, group: Group) -> list[str]:
+    return [
+        f"  {_cut(shown_line(name), 30)}",
+        f"{group.trades:,}",
+        percent(group.win_rate, 1),
+        money(group.net, is_signed=True),
+        ratio(group.profit_factor),
+        money(group.expectancy, is_signed=True),
+        ratio(group.expectancy_r),
+    ]
+
+
+def _months(stats: Stats) -> list[str]:
+    if not stats.months:
+        return []
+    known = {(month.year, month.month): month for month in stats.months}
+    lines = [f"{'MONTHS %':<8}" + "".join(f"{name:>7}" for name in (*_MONTHS, "year"))]
+    for year, whole in yearly_returns(stats.months).items():
+        cells = [
+            _month_cell(known[year, month].result) if (year, month) in known else ""
+            for month in range(1, 13)
+        ]
+        cells.append(_month_cell(whole))
+        lines.append(f"  {year:<6}" + "".join(f"{cell:>7}" for cell in cells))
+    return lines
+
+
+def _month_cell(result: float | None) -> str:
+    if result is None:
+        return UNDEFINED
+    # Seven columns hold up to 9999.9 with a space before it.
+    return f"{result * 100:z.1f}" if abs(result) < 100 else f"{result * 100:.0e}"
+
+
+def _last_trades(report: Report) -> list[str]:
+    trades = report.ledger.trades
+    if not trades:
+        return []
+    last = trades[-LAST_TRADES:]
+    has_symbols = len({trade.symbol for trade in trades}) > 1
+    places = {
+        symbol: wording.price_places(report.description, last, symbol)
+        for symbol in {trade.symbol for trade in last}
+    }
+    head = ["LAST", "entered", "at", "exited", "at", "why", "net", "R"]
+    rows = [_trade_row(trade, places[trade.symbol]) for trade in last]
+    if has_symbols:
+        head.insert(1, "symbol")
+        for row, trade in zip(rows, last, strict=True):
+            row.insert(1, _cut(shown_line(trade.symbol), 12))
+    lines = _table(head, rows, names=2 + has_symbols)
+    if any(trade.is_ambiguous or trade.is_gap or trade.is_extreme for trade in last):
+        lines.append(f"  {_MARKS}")
+    left_out = len(trades) - len(last)
+    if left_out:
+        lines.append(f"  and {counted(left_out, 'earlier trade')}")
+    return lines
+
+
+def _trade_row(trade: Trade, places: int) -> list[str]:
+    return [
+        f"  {trade.direction}",
+        minute(trade.entry_ms)[2:],
+        shown(trade.entry_price, places),
+        minute(trade.exit_ms)[2:],
+        shown(trade.exit_price, places),
+        "open" if trade.is_open else _why(trade),
+        money(trade.net, is_signed=True),
+        ratio(None if trade.r_multiple is None else float(trade.r_multiple)),
+    ]
+
+
+def _why(trade: Trade) -> str:
+    marks = (("?", trade.is_ambiguous), ("^", trade.is_gap), ("!", trade.is_extreme))
+    return str(trade.exit_reason) + "".join(mark for mark, is_set in marks if is_set)
+
+
+def _scripts(description: RunDescription) -> list[str]:
+    lines = ["SCRIPTS"]
+    for script in description.scripts:
+        lines += _wrapped(wording.title(script), first="  ", rest="    ")
+        lines += _wrapped(wording.proof_line(script), first="    ", rest="      ")
+        lines += _rows(
+            [("  inputs", wording.inputs_line(script)), ("  sha256", script.text_sha256)]
+        )
+    return lines + _rows(
+        [("Milo", description.version), ("arguments", " ".join(description.arguments) or "none")]
+    )
+
+
+def _market_rows(description: RunDescription) -> list[Row]:
+    rows: list[Row] = []
+    for market in description.markets:
+        rows.append((market.symbol, wording.market_line(market)))
+        steps = wording.instrument_line(market)
+        if steps is not None:
+            rows.append(("  rounding", steps))
+        rows.append(("  sha256", market.sha256))
+    return rows
+
+
+def _refusal_rows(ledger: Ledger) -> list[Row]:
+    reasons = wording.refusal_reasons(ledger)
+    rows = [(f"{count:,} x", reason) for reason, count in reasons[:_MESSAGES]]
+    told = sum(count for _, count in reasons[:_MESSAGES])
+    if ledger.refusal_count > told:
+        rows.append((f"{ledger.refusal_count - told:,} x", "other reasons"))
+    return rows
+
+
+def _messages(description: RunDescription) -> list[str]:
+    lines: list[str] = []
+    for script in description.scripts:
+        told = _messages_of(script)
+        if told:
+            lines += _wrapped(wording.title(script), first="  ", rest="    ")
+        for message in told:
+            lines += _wrapped(message, first="    ", rest="      ")
+    return ["ERRORS AND WARNINGS", *lines] if lines else []
+
+
+def _messages_of(script: DescribedScript) -> list[str]:
+    told = []
+    for error in script.errors[:_MESSAGES]:
+        place = "" if error.line is None else f"line {error.line}: "
+        told.append(f"{minute(error.open_ms)} {place}{error.message}")
+    further = script.error_count - len(told)
+    if further > 0:
+        told.append(counted(further, "further error"))
+    if script.halted_ms is not None:
+        told.append(f"halted after the candle of {minute(script.halted_ms)}")
+    told += [f"warning: {warning}" for warning in script.warnings[:_MESSAGES]]
+    further = len(script.warnings) - _MESSAGES
+    if further > 0:
+        told.append(counted(further, "further warning"))
+    return told
+
+
+def _realism(report: Report) -> list[str]:
+    realism = report.realism
+    lines = [f"REALISM  {realism.grade}  ({counted(realism.points, 'point')} of doubt)"]
+    if not report.stats.trades.all.trades:
+        lines.append("  - no trade was closed: nothing was shown")
+    for reason in realism.reasons:
+        lines += _wrapped(reason, first="  - ", rest="    ")
+    if len(lines) == 1:
+        lines.append("  no check found a reason for doubt")
+    return lines
+
+
+def _section(title: str, rows: Sequence[Row]) -> list[str]:
+    """Return a title and its rows, values wrapped beside their labels; nothing without rows."""
+    if not rows:
+        return []
+    return [title, *_rows(rows)]
+
+
+def _rows(rows: Sequence[Row]) -> list[str]:
+    lines = []
+    for label, value in rows:
+        name = f"  {shown_line(label)}"
+        if _columns_of(name) < _LABEL:
+            first = name + " " * (_LABEL - _columns_of(name))
+        else:
+            lines.append(name)
+            first = " " * _LABEL
+        lines += _wrapped(value, first=first, rest=" " * _LABEL)
+    return lines
+
+
+def _wrapped(text: str, *, first: str, rest: str) -> list[str]:
+    """Return the words in lines that begin with `first`, then `rest`, by columns of a terminal."""
+    lines = []
+    line, has_words = first, False
+    for given in shown_line(text, _LONGEST_TEXT).split():
+        word = given
+        while _columns_of(line) + has_words + _columns_of(word) > WIDTH:
+            if not has_words:
+                piece = _prefix(word, WIDTH - _columns_of(line))
+                line, word = line + piece, word[len(piece) :]
+            lines.append(line)
+            line, has_words = rest, False
+        line, has_words = f"{line} {word}" if has_words else line + word, True
+    return [*lines, line.rstrip()]
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, names: int) -> list[str]:
+    """Return aligned columns; the first `names` of them to the left, the others to the right."""
+    widths = [max(map(_columns_of, column)) for column in zip(head, *rows, strict=True)]
+    lines = []
+    for row in (head, *rows):
+        cells = []
+        for place, (cell, width) in enumerate(zip(row, widths, strict=True)):
+            gap = " " * (width - _columns_of(cell))
+            cells.append(cell + gap if place < names else gap + cell)
+        lines.append("  ".join(cells))
+    return lines
+
+
+def _columns_of(text: str) -> int:
+    """Return how many columns of a terminal the text takes."""
+    if text.isascii():
+        return len(text)
+    return sum(2 if east_asian_width(character) in "WF" else 1 for character in text)
+
+
+def _cut(text: str, columns: int) -> str:
+    """Return the text, cut with an ellipsis where it takes more columns."""
+    return text if _columns_of(text) <= columns else f"{_prefix(text, columns - 1)}…"
+
+
+def _prefix(text: str, columns: int) -> str:
+    """Return as much of the text's beginning as these columns hold."""
+    kept = text[:columns]
+    while _columns_of(kept) > columns:
+        kept = kept[:-1]
+    return kept

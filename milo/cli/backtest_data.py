@@ -1,0 +1,159 @@
+"""The stored candles and funding rates of a backtest: found, cut, explained where missing."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from milo.backtest.contract import Contract, contract_of, rules_for
+from milo.candles import Candles
+from milo.cli.import_klines import HISTORY
+from milo.cli.venue import venue_folder
+from milo.clock import iso_minute
+from milo.config import Config
+from milo.errors import ConfigError
+from milo.intervals import INTERVAL_MS
+from milo.model import FundingRate
+from milo.store.columns import load_columns
+from milo.store.connections import bring_up_to_date, close_reader, open_reader
+from milo.store.faults import store_error
+from milo.store.funding import load_funding
+from milo.store.instruments import load_brackets, load_instruments
+from milo.store.klines import list_series
+from milo.store.migrations import MARKET
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredMarket:
+    """One symbol's candles, whole, and which of them are decided: first <= index < end."""
+
+    symbol: str
+    interval: str
+    candles: Candles
+    first: int
+    end: int
+    source: str
+    """Where they are stored."""
+    gaps: int
+    """How many times candles are missing between two that are there."""
+    contract: Contract
+    finer: Candles | None = None
+    funding: tuple[FundingRate, ...] = field(default=(), repr=False)
+
+
+def database_of(config: Config) -> tuple[Path, str]:
+    """Return (folder, file name) of the candles that backtests read.
+
+    Imported candles (history.db), or the venue's own where --exchange names one.
+    """
+    if config.origins.get("exchange", "default") == "default":
+        return config.data_dir.resolve(), HISTORY
+    return venue_folder(config), "market.db"
+
+
+def load_markets(config: Config, wanted: Sequence[tuple[str, str]]) -> list[StoredMarket]:
+    """Return the stored candles of each (symbol, interval).
+
+    Raises ConfigError where there are none to decide on, StoreError where they cannot be read.
+    """
+    folder, name = database_of(config)
+    path = folder / name
+    try:
+        bring_up_to_date(path, MARKET)
+        conn = open_reader(path, MARKET)
+        try:
+            return [_load_market(config, path, conn, *series) for series in wanted]
+        finally:
+            close_reader(conn)
+    except sqlite3.Error as error:
+        raise store_error(error, path) from error
+
+
+def _load_market(
+    config: Config, path: Path, conn: sqlite3.Connection, symbol: str, interval: str
+) -> StoredMarket:
+    source = str(path)
+    candles = _candles(path, conn, symbol, interval)
+    if not len(candles):
+        raise ConfigError(_nothing_stored(symbol, interval, list_series(conn), source))
+    first, end = _decided(config, candles, f"{symbol} {interval}")
+    finer = None
+    if config.intrabar in INTERVAL_MS:
+        finer = _finer(config, path, conn, symbol, interval)
+    steps = np.diff(candles.open_ms)
+    return StoredMarket(
+        symbol=symbol,
+        interval=interval,
+        candles=candles,
+        first=first,
+        end=end,
+        source=source,
+        gaps=int(np.count_nonzero(steps > 1.2 * INTERVAL_MS[interval])),
+        finer=finer,
+        funding=tuple(load_funding(conn, symbol)),
+        contract=_contract(conn, symbol, candles),
+    )
+
+
+def _candles(path: Path, conn: sqlite3.Connection, symbol: str, interval: str) -> Candles:
+    with load_columns(path, conn, symbol, interval) as stored:
+        if stored.problem:
+            _log.warning("columns_not_mapped reason=%r", stored.problem)
+        return stored.candles
+
+
+def _contract(conn: sqlite3.Connection, symbol: str, candles: Candles) -> Contract:
+    """Return the stored filters and leverage brackets; without them, what a replay would take."""
+    instrument = load_instruments(conn).get(symbol)
+    brackets = load_brackets(conn).get(symbol)
+    if instrument is None or brackets is None:
+        return rules_for(symbol, candles)
+    return contract_of(instrument, brackets)
+
+
+def _decided(config: Config, candles: Candles, title: str) -> tuple[int, int]:
+    """Return the range of candles that --timerange leaves: those that open within it."""
+    span = config.timerange
+    opens = candles.open_ms
+    first, end = 0, len(candles)
+    if span is not None and span.start_ms is not None:
+        first = int(np.searchsorted(opens, span.start_ms))
+    if span is not None and span.end_ms is not None:
+        end = int(np.searchsorted(opens, span.end_ms))
+    if first >= end:
+        raise ConfigError(
+            f"--timerange {span} holds no candle of {title}: stored are "
+            f"{iso_minute(int(opens[0]))} to {iso_minute(int(opens[-1]))} UTC"
+        )
+    return first, end
+
+
+def _finer(
+    config: Config, path: Path, conn: sqlite3.Connection, symbol: str, interval: str
+) -> Candles:
+    wanted = config.intrabar
+    if INTERVAL_MS[wanted] >= INTERVAL_MS[interval]:
+        raise ConfigError(f"--intrabar {wanted} is not finer than the script's {interval}")
+    finer = _candles(path, conn, symbol, wanted)
+    if not len(finer):
+        raise ConfigError(f"--intrabar {wanted}: no {wanted} candles of {symbol} in {path}")
+    return finer
+
+
+def _nothing_stored(symbol: str, interval: str, known: list[tuple[str, str]], source: str) -> str:
+    text = f"no {interval} candles of {symbol} in {source}"
+    if known:
+        listed = ", ".join(f"{name} {kind}" for name, kind in known[:8])
+        more = f" and {len(known) - 8} more" if len(known) > 8 else ""
+        return f"{text}; there are {listed}{more}"
+    return (
+        f"{text}; store some first: --import-klines FILE --symbol {symbol} --interval {interval}, "
+        f"or --initdb {symbol} and then --exchange with the backtest"
+    )

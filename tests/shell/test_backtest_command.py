@@ -1,0 +1,173 @@
+"""`--backtest` as a user runs it: real processes over imported candles."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from milo.candles import Candles
+from tests.script_runs import HOUR_MS, START_MS, walk
+
+from .commands import Finished, milo
+
+CANDLES = walk(1_500, seed=4)
+CROSSING = """
+timeframe = "1h"
+coin = "BTCUSDT"
+fast = await calculate_ema(data, 9)
+slow = await calculate_ema(data, 21)
+condition_true = len(data) > 1 and fast[-1] > slow[-1] and fast[-2] <= slow[-2]
+action_if_true = "long(1%risk@5x,sl=2%,rr=2)"
+"""
+FALLING = CROSSING.replace("BTCUSDT", "ETHUSDT").replace("long", "short")
+
+
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("imported")
+    stored(folder, CANDLES)
+    stored(folder, walk(1_200, seed=5), symbol="ETHUSDT")
+    return folder
+
+
+@pytest.fixture
+def folder(imported: Path, tmp_path: Path) -> Path:
+    """A folder whose store holds hourly candles of two symbols."""
+    shutil.copytree(imported / "data", tmp_path / "data")
+    return tmp_path
+
+
+def stored(folder: Path, candles: Candles, symbol: str = "BTCUSDT", interval: str = "1h") -> None:
+    file = folder / "candles.csv"
+    rows = [
+        f"{row.open_ms},{row.open:.2f},{row.high + 0.01:.2f},{row.low - 0.01:.2f},"
+        f"{row.close:.2f},{row.volume:.3f}"
+        for row in candles
+    ]
+    file.write_text("open_time_ms,open,high,low,close,volume\n" + "\n".join(rows) + "\n")
+    done = milo(folder, "--import-klines", str(file), "--symbol", symbol, "--interval", interval)
+    assert done.code == 0, done.err
+
+
+def backtest(folder: Path, *texts: str, more: Sequence[str] = ()) -> Finished:
+    arguments = []
+    for number, text in enumerate(texts):
+        path = folder / f"s{number}.script"
+        path.write_text(text.strip() + "\n")
+        arguments += ["--script", str(path)]
+    return milo(folder, "--backtest", *arguments, *more)
+
+
+def report(folder: Path, *texts: str, more: Sequence[str] = ()) -> dict[str, Any]:
+    done = backtest(folder, *texts, more=[*more, "--json", "-"])
+    assert done.code == 0, done.err
+    content: dict[str, Any] = json.loads(done.out)
+    return content
+
+
+def time_of(index: int) -> int:
+    return START_MS + index * HOUR_MS
+
+
+def test_report_shows_figures_assumptions_and_writes_a_page(folder: Path) -> None:
+    done = backtest(folder, CROSSING, more=["--html", "page.html", "--balance", "2500"])
+
+    assert (done.code, done.err) == (0, "")
+    for words in (
+        "s0 on BTCUSDT 1h", "1,500 candles", "2,500.00 USDT", "ASSUMPTIONS", "REALISM", "sha256",
+    ):  # fmt: skip
+        assert words in done.out
+    assert "<!doctype html>" in (folder / "page.html").read_text()
+
+
+def test_trades_follow_the_signals_at_the_next_open(folder: Path) -> None:
+    content = report(folder, CROSSING, more=["--fee", "0", "--funding-assumed", "0"])
+
+    first = content["trades"][0]
+    index = (first["entry_time"] - START_MS) // HOUR_MS
+    assert float(first["entry_price"]) == pytest.approx(round(CANDLES.open[index], 2))
+    assert content["stats"]["fees"] == "0"
+    assert len(content["trades"]) >= 10
+
+
+def test_script_that_reads_the_account_gives_the_same_trades_in_turns(folder: Path) -> None:
+    reading = CROSSING + "condition_true = condition_true and available_balance > 0\n"
+
+    at_once, in_turns = report(folder, CROSSING), report(folder, reading)
+
+    assert in_turns["trades"] == at_once["trades"]
+    assert len(at_once["trades"]) > 0
+
+
+def test_one_script_may_read_the_account_and_another_not(folder: Path) -> None:
+    reading = FALLING + "condition_true = condition_true and len(open_positions) < 2\n"
+
+    content = report(folder, CROSSING, reading)
+    apart = report(folder, CROSSING, FALLING)
+
+    assert content["trades"] == apart["trades"]
+    assert {row["symbol"] for row in content["trades"]} == {"BTCUSDT", "ETHUSDT"}
+
+
+def test_timerange_limits_what_is_decided_but_not_the_history(folder: Path) -> None:
+    once = CROSSING + "condition_true = len(data) == 1001\n"
+
+    inside = report(folder, once, more=["--timerange", "20260201-20260301"])
+    outside = report(folder, once, more=["--timerange", "20260201-20260210"])
+
+    assert [row["entry_time"] for row in inside["trades"]] == [time_of(1001)]
+    assert outside["trades"] == []
+    assert inside["stats"]["start_time"] == time_of(31 * 24)
+
+
+def test_an_input_of_the_script_is_set_and_shown(folder: Path) -> None:
+    text = CROSSING.replace("21", 'int(param("slow", 21, 10, 60))')
+
+    content = report(folder, text, more=["--set", "slow=34"])
+
+    assert content["trades"] != report(folder, text)["trades"]
+    assert '"slow"' in json.dumps(content["scripts"])
+
+
+def test_candles_on_which_a_script_fails_are_told_with_their_line(folder: Path) -> None:
+    text = CROSSING + "x = 1 / (len(data) % 500)\n"
+
+    done = backtest(folder, text)
+
+    assert done.code == 0
+    assert "ZeroDivisionError" in done.out
+    assert "line 7" in done.out
+
+
+@pytest.mark.parametrize(
+    ("texts", "more", "words"),
+    [
+        ((CROSSING, CROSSING), (), "both trade BTCUSDT; one script a symbol"),
+        ((CROSSING,), ("--timerange", "20300101-"), "holds no candle of BTCUSDT 1h: stored are"),
+        ((CROSSING,), ("--intrabar", "1m"), "no 1m candles of BTCUSDT"),
+        ((CROSSING,), ("--intrabar", "4h"), "4h is not finer than the script's 1h"),
+        ((CROSSING,), ("--html", "nowhere/page.html"), "no such folder"),
+        ((CROSSING.replace("BTC", "XRP"),), (), "there are BTCUSDT 1h, ETHUSDT 1h"),
+        (("import os",), (), "os"),
+    ],
+)
+def test_what_cannot_be_tested_is_one_clear_error(
+    folder: Path, texts: tuple[str, ...], more: tuple[str, ...], words: str
+) -> None:
+    done = backtest(folder, *texts, more=more)
+
+    assert done.code == 2
+    assert words in done.err
+    assert done.out == ""
+
+
+def test_without_any_candles_the_error_says_how_to_store_some(tmp_path: Path) -> None:
+    done = backtest(tmp_path, CROSSING)
+
+    assert done.code == 2
+    assert "store some with --import-klines FILE" in done.err
