@@ -249,6 +249,7 @@ class Lane:
         levels, price = self.levels, self.open.item(index)
         assert levels is not None
         if levels.sign * (price - levels.adverse) <= 0:
+            # Beyond the bankruptcy price no order has time to fill before the liquidation.
             bankruptcy = bankruptcy_price(self.position)
             if bankruptcy and levels.sign * (price - bankruptcy / E8) <= 0:
                 return Touch(Met.LIQUIDATION, price, True, is_gap=True)

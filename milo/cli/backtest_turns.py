@@ -65,10 +65,11 @@ class _Decider:
         self._close_ms = close_times(market.candles.open_ms, market.interval)
 
     async def prepare(self) -> None:
-        """Decide all candles where the account does not matter."""
-        if self._piece.header.reads_account:
-            return
+        """Decide all candles where the account does not matter; else only hand them over."""
         market = self._piece.market
+        if self._piece.header.reads_account:
+            await self._piece.executor.hold(market.candles)
+            return
         self._made = await self._piece.executor.decide(
             market.candles,
             first=market.first,

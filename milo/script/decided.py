@@ -233,7 +233,7 @@ class Merger:
     def _failed(self, index: int, error: ScriptError | None) -> None:
         self._error_count += 1
         if error is not None and len(self._errors) < _MOST_ERRORS:
-            self._errors.append(DecisionError(index=index, line=error.line, message=str(error)))
+            self._errors.append(DecisionError(index=index, line=error.line, message=error.message))
         why = self._rule.failed(
             float(self._open_ms[index]) / 1000,
             is_breach=error is not None and error.breach,

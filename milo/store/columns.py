@@ -75,7 +75,7 @@ _LEFTOVER_MS = 3_600_000
 _SHOWN_CHARS = 32
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class StoredColumns:
     """The candles of one series, mapped where possible; a context manager.
 
@@ -92,9 +92,10 @@ class StoredColumns:
     """Why there is no file although there are candles."""
 
     def close(self) -> None:
-        """Close the descriptor; call it once."""
-        if self.file is not None:
-            os.close(self.file)
+        """Close the descriptor; a second call does nothing."""
+        file, self.file = self.file, None
+        if file is not None:
+            os.close(file)
 
     def __enter__(self) -> StoredColumns:
         return self
@@ -135,17 +136,17 @@ def load_columns(
     path = column_path(db_path, symbol, interval)
     series = series_digest(symbol, interval)
     old = _mapped(path, series)
-    with _snapshot(conn):
-        state = series_state(conn, symbol, interval)
-        if old is not None and state is not None and _is_fresh(old, state, conn, symbol, interval):
-            return StoredColumns(candles=old.candles, file=old.file, path=path)
-        try:
+    try:
+        with _snapshot(conn):
+            state = series_state(conn, symbol, interval)
+            if old is not None and _is_fresh(old, state, conn, symbol, interval):
+                return StoredColumns(candles=old.candles, file=os.dup(old.file), path=path)
             candles = _continued(old, state, conn, symbol, interval)
-        finally:
-            if old is not None:
-                os.close(old.file)
-        if candles is None:
-            candles = load_candles(conn, symbol, interval)
+            if candles is None:
+                candles = load_candles(conn, symbol, interval)
+    finally:
+        if old is not None:
+            os.close(old.file)
     if not len(candles):
         return StoredColumns(candles=candles, file=None, path=None)
     if state is None:
@@ -211,13 +212,13 @@ def _map_file(file: int, series: bytes) -> _Mapped:
 
 
 def _is_fresh(
-    old: _Mapped, state: SeriesState, conn: sqlite3.Connection, symbol: str, interval: str
+    old: _Mapped, state: SeriesState | None, conn: sqlite3.Connection, symbol: str, interval: str
 ) -> bool:
     header = old.header
-    return (header.version, header.rewritten) == (state.version, state.rewritten) and (
-        first_open_ms(conn, symbol, interval),
-        last_open_ms(conn, symbol, interval),
-    ) == (header.first_ms, header.last_ms)
+    if state is None or (header.version, header.rewritten) != (state.version, state.rewritten):
+        return False
+    first_ms, last_ms = first_open_ms(conn, symbol, interval), last_open_ms(conn, symbol, interval)
+    return (first_ms, last_ms) == (header.first_ms, header.last_ms)
 
 
 def _continued(

@@ -126,6 +126,30 @@ def test_closing_gives_the_descriptors_back_and_the_candles_stay(
     assert kept.volume.tolist() == [1.0, 2.0, 3.0]
 
 
+def test_an_error_of_sqlite_keeps_no_descriptor(conn: sqlite3.Connection, path: Path) -> None:
+    put(conn, 1, 2, 3)
+    cached(path)
+    reader = open_reader(path, MARKET)
+    reader.close()
+    before = os.listdir("/proc/self/fd")
+
+    with pytest.raises(sqlite3.ProgrammingError):
+        load_columns(path, reader, "BTCUSDT", "1m")
+
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_closing_twice_closes_nothing_else(conn: sqlite3.Connection, path: Path) -> None:
+    put(conn, 1, 2, 3)
+    columns = open_columns(path, "BTCUSDT", "1m")
+    columns.close()
+    other = os.open(path, os.O_RDONLY)
+
+    columns.close()
+
+    os.close(other)
+
+
 WHERE = f"symbol = 'BTCUSDT' AND open_ms = {START + 500 * MINUTE}"
 VALUES = "'1m', {open_ms}, 2, 3, 1, 1.5, 7"
 CHANGES = {
