@@ -12,7 +12,8 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from milo.script.views import CandleBase, Rows
+from milo.script.views import CandleBase, Origin, Rows
+from milo.ta.running import RunningIndicators
 
 _Item = TypeVar("_Item", bound=np.generic)
 
@@ -31,6 +32,7 @@ class History:
         self._times = np.empty(0, dtype=np.int64)
         self._columns = [np.empty(0) for _ in range(_ITEMS - 1)]
         self._rows = Rows([])
+        self._indicators = RunningIndicators()
         self._whole: CandleBase | None = None
 
     def __len__(self) -> int:
@@ -90,7 +92,9 @@ class History:
         elif self._whole is not None:
             return self._whole
         self._rows.resize(self._count, count)
-        base = CandleBase(self._times, self._columns, count, self._rows)
+        self._indicators.begin(is_forming=count > self._count)
+        origin = Origin(self._indicators)
+        base = CandleBase(self._times, self._columns, count, self._rows, origin=origin)
         if not forming:
             self._whole = base
         return base

@@ -40,7 +40,7 @@ from milo.script.views import (
     series_base_of,
 )
 from milo.script.vocabulary import BUILTINS, EXCEPTIONS, MARKET_NAMES
-from milo.ta import INDICATORS, Divergences, ZigZag
+from milo.ta import INDICATORS
 from milo.ta.spec import IndicatorSpec, Returns
 from milo.ta.volume import average_volume
 
@@ -339,7 +339,7 @@ def _on_candles(spec: IndicatorSpec, arguments: tuple[Any, ...], options: dict[s
     else:
         base = _base_of_list(spec, data)
         count = len(base)
-    found = _cached(base.computed, spec, parameters, [base.column(name) for name in spec.takes])
+    found = _cached(base, spec, parameters, [base.column(name) for name in spec.takes])
     make = _maker(spec, found, base)
     _remember(base.computed, spec.name, arguments, options, make)
     return make(count)
@@ -354,54 +354,26 @@ def _on_values(spec: IndicatorSpec, arguments: tuple[Any, ...], options: dict[st
         else:
             base = SeriesBase(_values(taken[0], spec.takes[0]))
             count = len(base.values)
-        make = _maker(spec, _cached(base.computed, spec, parameters, [base.values]), None)
+        make = _maker(spec, _cached(base, spec, parameters, [base.values]), None)
         _remember(base.computed, spec.name, arguments, options, make)
         return make(count)
-    if spec.name == _DIVERGENCES:
-        known = _known_divergences(taken, parameters)
-        if known is not None:
-            return known
     readied = [
         _Times(value) if name == "data" else _values(value, name) if name in _SERIES else value
         for name, value in zip(spec.takes, taken, strict=True)
     ]
+    if spec.search is not None and isinstance(taken[0], Series):
+        base, _ = series_base_of(taken[0])
+        key = _key(spec, parameters)
+        try:
+            known = base.computed.found.get(key)
+            search, is_forming = known or _search(base, key, spec, parameters)
+        except TypeError:
+            return spec.function(*readied, *parameters)
+        return search.items(*readied, len(base.values) - is_forming)
     return spec.function(*readied, *parameters)
 
 
-_DIVERGENCES: Final = "detect_divergences"
 _SERIES: Final = frozenset({"values", "rsi"})
-
-
-def _known_divergences(
-    taken: list[Any], parameters: tuple[Any, ...]
-) -> list[dict[str, Any]] | None:
-    """Return the divergences of points just as calculate_zigzag gave them; None for others.
-
-    They are found once for the whole history: a loop over it asks for each prefix.
-    """
-    rsi, points, data = taken
-    if type(rsi) is not Series or type(data) is not CandleHistory or type(points) is not list:
-        return None
-    series, count = series_base_of(rsi)
-    base, length = base_of(data)
-    is_whole = all(type(number) is int for number in parameters)
-    if count != length or not is_whole or not base.has_times:
-        return None
-    times = base.open_ms
-    for found in list(base.computed.found.values()):
-        if isinstance(found, ZigZag) and len(found) == len(series.values):
-            # The script may have changed the list that it got.
-            if found.points(count, times[:count]) != points:
-                continue
-            key = (_DIVERGENCES, found, *parameters)
-            divergences = series.computed.found.get(key)
-            if divergences is None:
-                divergences = Divergences(series.values, found, *parameters)
-                series.computed.found[key] = divergences
-                series.computed.tally[0] += len(found)
-            items: list[dict[str, Any]] = divergences.items(count, times)
-            return items
-    return None
 
 
 class _Times:
@@ -422,22 +394,62 @@ class _Times:
 
 
 def _cached(
-    computed: Computed, spec: IndicatorSpec, parameters: tuple[Any, ...], columns: list[Floats]
+    base: CandleBase | SeriesBase,
+    spec: IndicatorSpec,
+    parameters: tuple[Any, ...],
+    columns: list[Floats],
 ) -> Any:
-    key = (spec.name, *((type(value), value) for value in parameters))
+    key = _key(spec, parameters)
+    computed = base.computed
     try:
         found = computed.found.get(key)
     except TypeError:
         # An unhashable parameter (a list, say): the indicator itself will refuse it.
         return spec.function(*columns, *parameters)
     if found is None:
-        found = spec.function(*columns, *parameters)
-        if spec.returns in (Returns.SERIES, Returns.LAST):
-            found = SeriesBase(found, computed.tally)
-        elif spec.returns is Returns.TUPLE:
-            found = tuple(SeriesBase(values, computed.tally) for values in found)
+        found = _computed(base, key, spec, parameters, tuple(columns))
         computed.tally[0] += len(columns[0]) * len(spec.outputs)
         computed.found[key] = found
+    return found
+
+
+def _key(spec: IndicatorSpec, parameters: tuple[Any, ...]) -> tuple[Any, ...]:
+    return (spec.name, *((type(value), value) for value in parameters))
+
+
+def _computed(
+    base: CandleBase | SeriesBase,
+    key: tuple[Any, ...],
+    spec: IndicatorSpec,
+    parameters: tuple[Any, ...],
+    columns: tuple[Floats, ...],
+) -> Any:
+    origin, tally = base.origin, base.computed.tally
+    if origin is None:
+        found = spec.function(*columns, *parameters)
+    else:
+        found = origin.answer(key, spec, parameters, columns)
+    if spec.returns is Returns.POINTS:
+        return found
+    arrays = found if spec.returns is Returns.TUPLE else (found,)
+    bases = tuple(
+        SeriesBase(values, tally, None if origin is None else origin.of_output(key, output))
+        for output, values in enumerate(arrays)
+    )
+    return bases if spec.returns is Returns.TUPLE else bases[0]
+
+
+def _search(
+    base: SeriesBase, key: tuple[Any, ...], spec: IndicatorSpec, parameters: tuple[Any, ...]
+) -> tuple[Any, bool]:
+    """Return the indicator's search in a series, and whether its newest value is forming."""
+    assert spec.search is not None
+    if base.origin is None:
+        found = (spec.search(*parameters), False)
+    else:
+        found = base.origin.search(key, spec, parameters)
+    base.computed.tally[0] += len(base.values)
+    base.computed.found[key] = found
     return found
 
 

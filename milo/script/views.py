@@ -15,6 +15,9 @@ from typing import Any, Final, NoReturn, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from milo.ta.running import RunningIndicators
+from milo.ta.spec import IndicatorSpec
+
 Floats = NDArray[np.float64]
 
 FIELDS: Final = ("time", "open", "high", "low", "close", "volume")
@@ -152,10 +155,49 @@ class Computed:
         """One number, shared by all that hangs on the same candles."""
 
 
+class Origin:
+    """Where columns come from that grow from evaluation to evaluation: a history, or an indicator.
+
+    Its indicators go on where the evaluation before left them.
+    """
+
+    __slots__ = ("_indicators", "_path")
+
+    def __init__(self, indicators: RunningIndicators, path: tuple[Any, ...] = ()) -> None:
+        self._indicators = indicators
+        self._path = path
+
+    def answer(
+        self,
+        key: tuple[Any, ...],
+        spec: IndicatorSpec,
+        parameters: tuple[Any, ...],
+        columns: tuple[Floats, ...],
+    ) -> Any:
+        """Return the indicator of these columns; `key` is its name and parameters."""
+        return self._indicators.answer((*self._path, key), spec, parameters, columns)
+
+    def search(
+        self, key: tuple[Any, ...], spec: IndicatorSpec, parameters: tuple[Any, ...]
+    ) -> tuple[Any, bool]:
+        """Return the indicator's `search`, and whether the newest value is still forming."""
+        return self._indicators.search((*self._path, key), spec, parameters)
+
+    def forget(self) -> None:
+        """Drop all indicators of the history; the next ones begin anew."""
+        self._indicators.forget()
+
+    def of_output(self, key: tuple[Any, ...], output: int) -> Origin:
+        """Return the origin of what is computed of an indicator's own values."""
+        return Origin(self._indicators, (*self._path, key, output))
+
+
 class CandleBase:
     """The first `count` rows of columns that may be longer, and cached indicators of them."""
 
-    __slots__ = ("_columns", "_count", "_times", "_views", "computed", "has_times", "rows")
+    __slots__ = (
+        "_columns", "_count", "_times", "_views", "computed", "has_times", "origin", "rows",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -165,6 +207,7 @@ class CandleBase:
         rows: Rows | None = None,
         *,
         has_times: bool = True,
+        origin: Origin | None = None,
     ) -> None:
         """Take `columns` in the order of FIELDS without time; `rows` may be shared."""
         self._times = times
@@ -172,6 +215,7 @@ class CandleBase:
         self._count = count
         self.rows = Rows([None] * count) if rows is None else rows
         self.has_times = has_times
+        self.origin = origin
         self._views: list[memoryview] = []
         self.computed = Computed([0])
 
@@ -188,6 +232,8 @@ class CandleBase:
     def forget(self) -> None:
         """Drop the results of indicators; who holds one keeps it."""
         self.computed = Computed([0])
+        if self.origin is not None:
+            self.origin.forget()
 
     def part(self, places: range) -> CandleBase:
         """Return the rows at some places as a history of their own."""
@@ -302,11 +348,14 @@ class CandleHistory:
 class SeriesBase:
     """The values of an indicator over a whole history, and cached indicators of them."""
 
-    __slots__ = ("computed", "values", "view")
+    __slots__ = ("computed", "origin", "values", "view")
 
-    def __init__(self, values: Floats, tally: list[int] | None = None) -> None:
+    def __init__(
+        self, values: Floats, tally: list[int] | None = None, origin: Origin | None = None
+    ) -> None:
         """Take the values; `tally` is that of the candles which they come from."""
         self.values = values
+        self.origin = origin
         self.view = values.data
         """The same, of which items are plain numbers at once."""
         self.computed = Computed([0] if tally is None else tally)

@@ -7,14 +7,19 @@ defined. `INDICATORS` lists what scripts can call.
 
 from __future__ import annotations
 
-from milo.ta.averages import dema, ema, sma
+from milo.ta.averages import DemaStep, EmaStep, SmaStep, dema, ema, sma
 from milo.ta.catalogue import CATALOGUE
-from milo.ta.divergences import Divergences, detect_divergences, find_extremum_in_window
-from milo.ta.momentum import macd, rsi, stochastic
+from milo.ta.divergences import (
+    Divergences,
+    DivergenceSearch,
+    detect_divergences,
+    find_extremum_in_window,
+)
+from milo.ta.momentum import MacdStep, RsiStep, StochasticStep, macd, rsi, stochastic
 from milo.ta.spec import IndicatorSpec, Parameter, Returns
 from milo.ta.swings import classify_swing_points
-from milo.ta.volatility import atr
-from milo.ta.volume import average_volume, obv
+from milo.ta.volatility import AtrStep, atr
+from milo.ta.volume import MeanStep, ObvStep, average_volume, obv
 from milo.ta.zigzag import DEFAULT_FACTOR, Pivot, PivotKind, SwingPoint, ZigZag, zigzag
 
 _PERIOD = Parameter(name="period", is_required=True, typical=20)
@@ -50,6 +55,7 @@ INDICATORS: tuple[IndicatorSpec, ...] = (
     IndicatorSpec(
         name="calculate_sma",
         function=sma,
+        step=SmaStep,
         takes=("close",),
         parameters=(_PERIOD,),
         outputs=("sma",),
@@ -58,6 +64,7 @@ INDICATORS: tuple[IndicatorSpec, ...] = (
     IndicatorSpec(
         name="calculate_ema",
         function=ema,
+        step=EmaStep,
         takes=("close",),
         parameters=(_PERIOD,),
         outputs=("ema",),
@@ -66,6 +73,7 @@ INDICATORS: tuple[IndicatorSpec, ...] = (
     IndicatorSpec(
         name="calculate_ema_internal",
         function=ema,
+        step=EmaStep,
         takes=("values",),
         parameters=(_PERIOD,),
         outputs=("ema",),
@@ -74,6 +82,7 @@ INDICATORS: tuple[IndicatorSpec, ...] = (
     IndicatorSpec(
         name="calculate_dema",
         function=dema,
+        step=DemaStep,
         takes=("values",),
         parameters=(_PERIOD,),
         outputs=("dema",),
@@ -82,6 +91,7 @@ INDICATORS: tuple[IndicatorSpec, ...] = (
     IndicatorSpec(
         name="calculate_rsi",
         function=rsi,
+        step=RsiStep,
         takes=("close",),
         parameters=(_PERIOD_14,),
         outputs=("rsi",),
@@ -90,6 +100,7 @@ INDICATORS: tuple[IndicatorSpec, ...] = (
     IndicatorSpec(
         name="calculate_macd",
         function=macd,
+        step=MacdStep,
         takes=("close",),
         parameters=(
             Parameter(name="fast", default=12),
@@ -103,6 +114,7 @@ INDICATORS: tuple[IndicatorSpec, ...] = (
     IndicatorSpec(
         name="calculate_atr",
         function=atr,
+        step=AtrStep,
         takes=("high", "low", "close"),
         parameters=(_PERIOD_14,),
         outputs=("atr",),
@@ -111,6 +123,7 @@ INDICATORS: tuple[IndicatorSpec, ...] = (
     IndicatorSpec(
         name="calculate_obv",
         function=obv,
+        step=ObvStep,
         takes=("close", "volume"),
         outputs=("obv",),
         description="On-balance volume, 0 at the first candle.",
@@ -118,6 +131,7 @@ INDICATORS: tuple[IndicatorSpec, ...] = (
     IndicatorSpec(
         name="calculate_stochastic",
         function=stochastic,
+        step=StochasticStep,
         takes=("high", "low", "close"),
         parameters=(
             Parameter(name="k_period", default=14),
@@ -130,6 +144,7 @@ INDICATORS: tuple[IndicatorSpec, ...] = (
     IndicatorSpec(
         name="calculate_average_volume",
         function=average_volume,
+        step=MeanStep,
         takes=("volume",),
         parameters=(_PERIOD_14,),
         returns=Returns.LAST,
@@ -170,6 +185,7 @@ INDICATORS: tuple[IndicatorSpec, ...] = (
     IndicatorSpec(
         name="detect_divergences",
         function=detect_divergences,
+        search=DivergenceSearch,
         takes=("rsi", "zigzag_points", "data"),
         parameters=(
             Parameter(name="left_window", default=3, minimum=0),

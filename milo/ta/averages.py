@@ -7,7 +7,8 @@ import talib
 from numpy.typing import ArrayLike
 
 from milo.ta.arguments import Floats, first_defined, series_of, undefined, whole
-from milo.ta.windows import pin_constant_windows, window_mean
+from milo.ta.running import Columns, Stream, TooShort, Values
+from milo.ta.windows import latest_mean, pin_constant_windows, window_mean
 
 TALIB_LONGEST = 100_000
 """TA-Lib refuses longer periods."""
@@ -96,13 +97,20 @@ def wilder(series: Floats, period: int) -> Floats:
     """
     if len(series) < period:
         return undefined(len(series))
-    # TA-Lib's EMA of 2 period - 1 has that alpha; as many copies of the seed give it our start.
-    width = 2 * period - 1
-    seed = _plain_mean(series[:period])
-    seeded = np.concatenate((np.full(width, seed), series[period:]))
+    width, seeded = _seeded(series, period)
     result = undefined(len(series))
     result[period - 1 :] = exponential(seeded, width)[width - 1 :]
     return result
+
+
+def _seeded(series: Floats, period: int) -> tuple[int, Floats]:
+    """Return period and series of an EMA that is Wilder's average of the series.
+
+    TA-Lib's EMA of 2 period - 1 has that alpha; as many copies of the seed give it our start.
+    """
+    width = 2 * period - 1
+    seed = _plain_mean(series[:period])
+    return width, np.concatenate((np.full(width, seed), series[period:]))
 
 
 def _plain_mean(series: Floats) -> float:
@@ -122,3 +130,87 @@ def _recurrence(series: Floats, period: int, start: int) -> Floats:
     result = undefined(len(series))
     result[first:] = averages
     return result
+
+
+class SmaStep:
+    """The state of `sma`."""
+
+    def __init__(self, close: Floats, period: int) -> None:
+        self._period = period
+        self._smallest, self._largest = float(close.min()), float(close.max())
+        self._stream = None
+        if period > len(close):
+            raise TooShort
+        if 2 <= period <= TALIB_LONGEST and self._is_steady(self._smallest, self._largest):
+            self._stream = Stream("SMA", (close,), period)
+
+    def next(self, columns: Columns, index: int, *, keep: bool) -> Values:
+        series = columns[0]
+        value = series.item(index)
+        if self._stream is not None:
+            smallest, largest = min(self._smallest, value), max(self._largest, value)
+            if self._is_steady(smallest, largest):
+                if keep:
+                    self._smallest, self._largest = smallest, largest
+                mean = self._stream.next((value,), keep=keep)
+                if value == series.item(index - 1):
+                    window = series[index - self._period + 1 : index + 1]
+                    if (window == value).all():
+                        mean = value
+                return (mean,)
+            if keep:
+                self._stream = None
+        return (latest_mean(series, index, self._period),)
+
+    @staticmethod
+    def _is_steady(smallest: float, largest: float) -> bool:
+        return smallest > 0.0 and largest <= _STEADY_RANGE * smallest
+
+
+class EmaStep:
+    """The state of `ema` and `exponential`."""
+
+    def __init__(self, series: Floats, period: int) -> None:
+        if period > TALIB_LONGEST:
+            raise TooShort
+        self._stream = None if period == 1 else Stream("EMA", (series,), period)
+
+    def next(self, columns: Columns, index: int, *, keep: bool) -> Values:
+        return (self.after(columns[0].item(index), keep=keep),)
+
+    def after(self, value: float, *, keep: bool) -> float:
+        """Return the average after one more value; NaN, like all that follow, if it is not finite.
+
+        That is what the recurrence gives for NaN; the callers see to it that none is infinite.
+        """
+        if self._stream is None:
+            return value
+        average: float = self._stream.next((value,), keep=keep)
+        return average
+
+
+class DemaStep:
+    """The state of `dema`."""
+
+    def __init__(self, series: Floats, period: int) -> None:
+        once = exponential(series, period)
+        self._once = EmaStep(series, period)
+        self._twice = EmaStep(once, period)
+
+    def next(self, columns: Columns, index: int, *, keep: bool) -> Values:
+        once = self._once.after(columns[0].item(index), keep=keep)
+        return (once * 2.0 - self._twice.after(once, keep=keep),)
+
+
+class WilderStep:
+    """The state of `wilder`."""
+
+    def __init__(self, series: Floats, period: int) -> None:
+        if len(series) < period:
+            raise TooShort
+        width, seeded = _seeded(series, period)
+        self._average = EmaStep(seeded, width)
+
+    def after(self, value: float, *, keep: bool) -> float:
+        """Return the average after one more value."""
+        return self._average.after(value, keep=keep)

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from milo.ta.arguments import Floats, same_length, series_of, undefined
 from milo.ta.averages import TALIB_LONGEST
+from milo.ta.running import Columns, Stream, TooShort, Values
 from milo.ta.spec import IndicatorSpec, Parameter, Returns
 
 
@@ -58,6 +59,16 @@ class TalibFunction:
             results = answer[: len(self._outputs)] if isinstance(answer, tuple) else (answer,)
         return results[0] if len(self._outputs) == 1 else tuple(results)
 
+    def step(self, *arguments: Any) -> TalibStep:
+        """Return the state after columns and parameters that this function has taken."""
+        count = len(self._columns)
+        columns = arguments[:count]
+        values = self._checked(arguments[count:], {})
+        if self._is_too_short(values, len(columns[0])):
+            raise TooShort
+        stream = Stream(self.name, columns, *values, *self._fixed)
+        return TalibStep(stream, len(self._outputs))
+
     def _checked(self, positional: tuple[Any, ...], named: dict[str, float]) -> list[float]:
         names = [parameter.name for parameter in self._parameters]
         if len(positional) > len(names):
@@ -86,6 +97,18 @@ class TalibFunction:
         return False
 
 
+class TalibStep:
+    """The state of a TalibFunction."""
+
+    def __init__(self, stream: Stream, outputs: int) -> None:
+        self._stream = stream
+        self._outputs = outputs
+
+    def next(self, columns: Columns, index: int, *, keep: bool) -> Values:
+        answer = self._stream.next(tuple([column.item(index) for column in columns]), keep=keep)
+        return answer[: self._outputs] if isinstance(answer, tuple) else (answer,)
+
+
 _PRICES = ("high", "low", "close")
 _BANDS = ("upper", "middle", "lower")
 _EMA = (1,)
@@ -110,15 +133,17 @@ def _spec(
     fixed: tuple[int, ...] = (),
 ) -> IndicatorSpec:
     outputs = outputs or (name.lower(),)
+    function = TalibFunction(name, columns, parameters, outputs, fixed)
     return IndicatorSpec(
         name=f"calculate_{name.lower()}",
-        function=TalibFunction(name, columns, parameters, outputs, fixed),
+        function=function,
         takes=columns,
         parameters=parameters,
         returns=Returns.SERIES if len(outputs) == 1 else Returns.TUPLE,
         outputs=outputs,
         description=description,
         source="TA-Lib",
+        step=function.step,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from math import inf, nan
+from math import inf, isnan, nan
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,22 +56,173 @@ def detect_divergences(
     only as long as it holds, with `confirmed` False.
     Raises ValueError where the arguments do not fit each other.
     """
-    series = series_of(rsi, "rsi")
-    if data is not None and len(data) != len(series):
-        raise ValueError(f"rsi has {len(series)} values, data has {len(data)} candles")
-    spans = _Spans(series, left_window, right_window)
-    times = getattr(data, "open_ms", None)
-    before: dict[PivotKind, tuple[Pivot, Any]] = {}
-    found = []
-    for point in zigzag_points:
-        pivot = _pivot_of(point, len(series))
-        time = time_of(point, times)
-        start = before.get(pivot.kind)
-        before[pivot.kind] = (pivot, time)
-        divergence = spans.compare(start[0], pivot, len(series)) if start else None
-        if start and divergence:
-            found.append(divergence.item(start[1], time))
-    return found
+    # Nobody asks again: nothing is worth remembering.
+    return DivergenceSearch(left_window, right_window).items(rsi, zigzag_points, data, 0)
+
+
+class DivergenceSearch:
+    """`detect_divergences` again and again: on prefixes of one RSI, or on an RSI that grows.
+
+    A list of points that begins like one of before costs little more than its new points: what is
+    final about the old ones is remembered. The answers are those of the function.
+    """
+
+    __slots__ = ("_left", "_memories", "_right")
+
+    def __init__(self, left_window: int = 3, right_window: int = 0) -> None:
+        self._left = whole(left_window, "left_window", minimum=0)
+        self._right = whole(right_window, "right_window", minimum=0)
+        self._memories: list[_Memory] = []
+        """Of lists that go different ways, the one used last first."""
+
+    def items(
+        self,
+        rsi: ArrayLike,
+        zigzag_points: Sequence[Mapping[str, Any]],
+        data: Any = None,
+        final_rows: int | None = None,
+    ) -> list[dict[str, Any]]:
+        """Return what `detect_divergences` does.
+
+        The first `final_rows` values of the RSI (None: all) are the same in all calls.
+        """
+        series = series_of(rsi, "rsi")
+        count = len(series)
+        if data is not None and len(data) != count:
+            raise ValueError(f"rsi has {count} values, data has {len(data)} candles")
+        times = getattr(data, "open_ms", None)
+        final = count if final_rows is None else min(count, final_rows)
+        memory, known = self._recalled(zigzag_points, final)
+        record = memory.records[known - 1] if known else _NOTHING
+        found = [item.copy() for item in memory.items[: record.found]]
+        before, needs, may_keep = dict(record.before), record.needs, True
+        for number, point in enumerate(zigzag_points[known:], known):
+            pivot = _pivot_of(point, count)
+            end = _End(pivot, time_of(point, times), self._extreme(series, pivot))
+            start = before.get(pivot.kind)
+            before[pivot.kind] = end
+            needs = max(needs, self._final_at(pivot), pivot.index + self._right)
+            item = None
+            if start:
+                is_final = pivot.confirmed_index is not None and self._final_at(pivot) < count
+                divergence = _compared(start.pivot, start.rsi, pivot, end.rsi, is_final)
+                if divergence:
+                    item = divergence.item(start.time, end.time)
+                    found.append(item)
+            may_keep = (
+                may_keep
+                and needs < final
+                and pivot.confirmed_index is not None
+                and type(point) is dict
+                and point.get("time") is not None
+            )
+            if may_keep:
+                memory.keep(number, point, item, _Record(tuple(before.items()), needs, len(found)))
+        if memory.points and memory not in self._memories[:1]:
+            others = [other for other in self._memories if other is not memory]
+            self._memories = [memory, *others[: _MOST_LISTS - 1]]
+        return found
+
+    def _recalled(self, points: Sequence[Mapping[str, Any]], final: int) -> tuple[_Memory, int]:
+        """Return the memory that knows most of the points, or a new one, and how many it knows."""
+        best, most = None, 0
+        for memory in self._memories:
+            known = memory.known(points, final)
+            if known > most:
+                best, most = memory, known
+        return best or _Memory(), most
+
+    def _final_at(self, pivot: Pivot) -> int:
+        """Return the candle from which on nothing about a confirmed pivot can change."""
+        return max(pivot.confirmed_index or 0, pivot.index + self._right)
+
+    def _extreme(self, series: Floats, pivot: Pivot) -> float:
+        """Return the RSI's extreme around a pivot; infinite where there is no RSI at all."""
+        first, stop = max(pivot.index - self._left, 0), pivot.index + self._right + 1
+        window = series[first:stop].tolist()
+        if isnan(sum(window)):
+            window = [value for value in window if value == value]
+        if pivot.kind is PivotKind.LOW:
+            return min(window, default=inf)
+        return max(window, default=-inf)
+
+
+class _Memory:
+    """What is final about the points that a list began with."""
+
+    __slots__ = ("items", "points", "records")
+
+    def __init__(self) -> None:
+        # Three lists that are always cut before they grow, the points first and the items last,
+        # and that grow in the other order: whatever breaks in leaves nothing false.
+        self.points: list[dict[str, Any]] = []
+        self.records: list[_Record] = []
+        self.items: list[dict[str, Any]] = []
+
+    def known(self, points: Sequence[Mapping[str, Any]], final: int) -> int:
+        """Return how many of the points begin a list of before, all about them being final."""
+        count = min(len(points), len(self.points))
+        if not count or self.points[: count - 1] != points[: count - 1]:
+            return 0
+        if self.points[count - 1] != points[count - 1]:
+            # As a rule: the last one was not yet final.
+            count -= 1
+        if not count:
+            return 0
+        if self.records[count - 1].needs >= final:
+            count = bisect_left(self.records, final, hi=count, key=lambda record: record.needs)
+        return count
+
+    def keep(
+        self, number: int, point: Mapping[str, Any], item: dict[str, Any] | None, record: _Record
+    ) -> None:
+        del self.points[number:], self.records[number:]
+        del self.items[record.found - (item is not None) :]
+        if item:
+            self.items.append(item.copy())
+        self.records.append(record)
+        self.points.append(dict(point))
+
+
+class _End(NamedTuple):
+    """A pivot that a divergence may start or end at, its time and the RSI's extreme there."""
+
+    pivot: Pivot
+    time: Any
+    rsi: float
+
+
+class _Record(NamedTuple):
+    """What is known after some points."""
+
+    before: tuple[tuple[PivotKind, _End], ...]
+    """The last of each kind."""
+    needs: int
+    """The index of the last candle that any of the points depends on."""
+    found: int
+    """How many divergences there are between them."""
+
+
+_NOTHING = _Record((), 0, 0)
+# A script may ask for several ZigZags of one RSI, and for the last points of one.
+_MOST_LISTS = 4
+
+
+def _compared(
+    start: Pivot, start_rsi: float, end: Pivot, end_rsi: float, is_final: bool
+) -> _Divergence | None:
+    """Return the divergence between two pivots of one kind."""
+    price_move = end.value - start.value
+    rsi_move = end_rsi - start_rsi
+    if price_move < 0.0 < rsi_move:
+        name = "bullish" if end.kind is PivotKind.LOW else "hidden_bearish"
+    elif rsi_move < 0.0 < price_move:
+        name = "hidden_bullish" if end.kind is PivotKind.LOW else "bearish"
+    else:
+        return None
+    if abs(rsi_move) == inf:
+        return None
+    return _Divergence(name, start, end, start_rsi, end_rsi, is_final)
 
 
 class Divergences:
@@ -166,17 +317,8 @@ class _Spans:
     def compare(self, start: Pivot, end: Pivot, count: int) -> _Divergence | None:
         """Return the divergence between two pivots of one kind, as of the first `count` candles."""
         start_rsi, end_rsi = self._extreme(start, count), self._extreme(end, count)
-        price_move = end.value - start.value
-        rsi_move = end_rsi - start_rsi
-        name = None
-        if price_move < 0.0 < rsi_move:
-            name = "bullish" if end.kind is PivotKind.LOW else "hidden_bearish"
-        elif rsi_move < 0.0 < price_move:
-            name = "hidden_bullish" if end.kind is PivotKind.LOW else "bearish"
-        if name is None or abs(rsi_move) == inf:
-            return None
         is_final = end.confirmed_index is not None and self.final_at(end) < count
-        return _Divergence(name, start, end, start_rsi, end_rsi, is_final)
+        return _compared(start, start_rsi, end, end_rsi, is_final)
 
     def _extreme(self, pivot: Pivot, count: int) -> float:
         """Return the RSI's extreme around a pivot; infinite where there is no RSI at all."""

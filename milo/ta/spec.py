@@ -63,6 +63,12 @@ class IndicatorSpec:
     outputs: tuple[str, ...]
     description: str
     source: str = "TradingView"
+    step: Callable[..., Any] | None = None
+    """`step(*columns, *parameters)`: the state after these columns (a `milo.ta.running.Step`), from
+    which the indicator goes on; None, or milo.ta.running.TooShort, where it cannot."""
+    search: Callable[..., Any] | None = None
+    """`search(*parameters).items(*takes, final_rows)` answers like the function, and remembers what
+    is final about the same first argument."""
 
     @property
     def takes_candles(self) -> bool:

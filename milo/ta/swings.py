@@ -7,7 +7,11 @@ from typing import Any
 
 from milo.ta.zigzag import PivotKind
 
-_LABELS = {PivotKind.PEAK: ("HH", "H", "LH"), PivotKind.LOW: ("HL", "L", "LL")}
+_LABELS: dict[str, tuple[str, str, str]] = {
+    PivotKind.PEAK: ("HH", "H", "LH"),
+    PivotKind.LOW: ("HL", "L", "LL"),
+}
+_KINDS: dict[str, PivotKind] = {kind.value: kind for kind in PivotKind}
 _NO_POINT = "zigzag_points must be what calculate_zigzag returns"
 
 
@@ -21,22 +25,30 @@ def classify_swing_points(
     have none. The items are new ones. Raises ValueError where a point is not of calculate_zigzag's.
     """
     times = getattr(data, "open_ms", None)
-    before: dict[PivotKind, float] = {}
+    before: dict[str, float] = {}
     labelled = []
     for point in zigzag_points:
-        kind, value = kind_and_value(point)
-        higher, plain, lower = _LABELS[kind]
+        try:
+            kind, value = point["type"], point["value"]
+            higher, plain, lower = _LABELS[kind]
+        except (KeyError, TypeError) as error:
+            raise ValueError(_NO_POINT) from error
+        if type(value) is not float:
+            _, value = kind_and_value(point)
         last = before.get(kind, value)
         label = higher if value > last else lower if value < last else plain
         before[kind] = value
-        labelled.append({**point, "time": time_of(point, times), "label": label})
+        if point.get("time") is None:
+            labelled.append({**point, "time": time_of(point, times), "label": label})
+        else:
+            labelled.append({**point, "label": label})
     return labelled
 
 
 def kind_and_value(point: Mapping[str, Any]) -> tuple[PivotKind, float]:
     """Return type and value of a swing point; raise ValueError where it is none."""
     try:
-        return PivotKind(point["type"]), float(point["value"])
+        return _KINDS[point["type"]], float(point["value"])
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(_NO_POINT) from error
 

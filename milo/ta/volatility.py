@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 
 from milo.ta.arguments import Floats, same_length, series_of, undefined, whole
 from milo.ta.averages import TALIB_LONGEST, wilder
+from milo.ta.running import Columns, Stream, TooShort, Values
 
 # exp(-745) is the smallest positive float.
 _UNDERFLOW_PERIODS = 745
@@ -50,10 +51,51 @@ def _start_one_candle_earlier(result: Floats, ranges: Floats) -> None:
     the first `period + 1` candles.
     """
     period = len(ranges) - 1
-    first = wilder(ranges, period)
-    result[period - 1] = first[period - 1]
+    result[period - 1] = wilder(ranges, period)[period - 1]
+    differences = _differences(ranges, result[period], len(result))
+    with np.errstate(over="ignore", invalid="ignore"):
+        result[period : period + len(differences)] += differences
+
+
+def _differences(ranges: Floats, theirs: float, length: int) -> Floats:
+    """Return ours less TA-Lib's from candle `period` on, as far as they are not 0.
+
+    `theirs` is TA-Lib's first average, `length` that of the series.
+    """
+    period = len(ranges) - 1
     # After that many candles the factor has become too small for a float.
-    decay = np.full(min(len(result) - period, _UNDERFLOW_PERIODS * period), 1.0 - 1.0 / period)
+    decay = np.full(min(length - period, _UNDERFLOW_PERIODS * period), 1.0 - 1.0 / period)
     with np.errstate(under="ignore", over="ignore", invalid="ignore"):
-        decay[0] = first[period] - result[period]
-        result[period : period + len(decay)] += np.cumprod(decay)
+        decay[0] = wilder(ranges, period)[period] - theirs
+        return np.cumprod(decay)
+
+
+class AtrStep:
+    """The state of `atr`."""
+
+    def __init__(self, high: Floats, low: Floats, close: Floats, period: int = 14) -> None:
+        columns = (high, low, close)
+        if period > TALIB_LONGEST or len(close) <= period:
+            raise TooShort
+        self._decay = 1.0 - 1.0 / period
+        self._period = period
+        if period == 1:
+            self._stream = Stream("TRANGE", columns)
+            self._difference = 0.0
+            return
+        self._stream = Stream("ATR", columns, period)
+        highs, lows, closes = (column[: period + 1] for column in columns)
+        theirs = float(talib.ATR(highs, lows, closes, period)[period])
+        differences = _differences(true_range(highs, lows, closes), theirs, len(close))
+        self._difference = differences.item(-1)
+
+    def next(self, columns: Columns, index: int, *, keep: bool) -> Values:
+        row = tuple([column.item(index) for column in columns])
+        value = self._stream.next(row, keep=keep)
+        if self._difference != 0.0:
+            is_over = index >= self._period + _UNDERFLOW_PERIODS * self._period
+            difference = 0.0 if is_over else self._difference * self._decay
+            value += difference
+            if keep:
+                self._difference = difference
+        return (value,)

@@ -7,7 +7,9 @@ import talib
 from numpy.typing import ArrayLike
 
 from milo.ta.arguments import Floats, same_length, series_of, undefined, whole
-from milo.ta.windows import window_mean
+from milo.ta.running import Columns, Stream, Values
+from milo.ta.scratch import scratch_copy
+from milo.ta.windows import latest_mean, window_mean
 
 
 def obv(close: ArrayLike, volume: ArrayLike) -> Floats:
@@ -19,9 +21,9 @@ def obv(close: ArrayLike, volume: ArrayLike) -> Floats:
     if same_length(close=closes, volume=volumes) == 0:
         return undefined(0)
     # TA-Lib starts at the first candle's volume. Taking it off afterwards would cost digits.
-    volumes = volumes.copy()
-    volumes[0] = 0.0
-    return np.asarray(talib.OBV(closes, volumes))
+    with scratch_copy(volumes) as from_zero:
+        from_zero[0] = 0.0
+        return np.asarray(talib.OBV(closes, from_zero))
 
 
 def average_volume(volume: ArrayLike, period: int = 14) -> Floats:
@@ -30,3 +32,26 @@ def average_volume(volume: ArrayLike, period: int = 14) -> Floats:
     Raises ValueError if period < 1.
     """
     return window_mean(series_of(volume, "volume"), whole(period, "period"))
+
+
+class ObvStep:
+    """The state of `obv`."""
+
+    def __init__(self, close: Floats, volume: Floats) -> None:
+        with scratch_copy(volume) as from_zero:
+            from_zero[0] = 0.0
+            self._stream = Stream("OBV", (close, from_zero))
+
+    def next(self, columns: Columns, index: int, *, keep: bool) -> Values:
+        row = (columns[0].item(index), columns[1].item(index))
+        return (self._stream.next(row, keep=keep),)
+
+
+class MeanStep:
+    """The state of `average_volume`, which is none: each window is summed afresh."""
+
+    def __init__(self, volume: Floats, period: int = 14) -> None:
+        self._period = period
+
+    def next(self, columns: Columns, index: int, *, keep: bool) -> Values:
+        return (latest_mean(columns[0], index, self._period),)

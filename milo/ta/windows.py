@@ -7,6 +7,7 @@ same bits. The trees are built by doubling, which costs O(log period) passes ove
 
 from __future__ import annotations
 
+from math import nan
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ from milo.ta.arguments import Floats, undefined
 
 # A block and its work arrays fit in the cache (L2 or L3); smaller ones drown in call overhead.
 _BLOCK = 65_536
+
+# Up to this length a loop in Python is quicker than numpy's calls.
+_SHORT_WINDOW = 64
 
 
 def window_mean(series: Floats, period: int) -> Floats:
@@ -36,6 +40,44 @@ def window_mean(series: Floats, period: int) -> Floats:
             _sum_windows(series[start - period + 1 : stop], period, work, mean[start:stop])
     pin_constant_windows(series, period, mean)
     return mean
+
+
+def latest_mean(series: Floats, index: int, period: int) -> float:
+    """Return what `window_mean` has at one index of a series without NaN."""
+    first = index - period + 1
+    if first < 0:
+        return nan
+    if period > _SHORT_WINDOW:
+        return float(window_mean(series[first : index + 1], period).item(-1))
+    return mean_of(series[first : index + 1].tolist())
+
+
+def mean_of(values: list[float]) -> float:
+    """Return the mean of a window without NaN; the list is used up."""
+    period, newest = len(values), values[-1]
+    if values.count(newest) == period:
+        return newest
+    # The tree of `_sum_windows`, from the newest values on.
+    total = None
+    while values:
+        if len(values) & 1:
+            part = values.pop()
+            total = part if total is None else total + part
+        values = [older + newer for older, newer in zip(values[::2], values[1::2], strict=True)]
+    assert total is not None
+    return total / period
+
+
+def latest_extremes(low: Floats, high: Floats, index: int, period: int) -> tuple[float, float]:
+    """Return what `window_min` of low and `window_max` of high have at one index.
+
+    There must be no NaN, and `period` candles up to there.
+    """
+    first = index - period + 1
+    lows, highs = low[first : index + 1], high[first : index + 1]
+    if period > _SHORT_WINDOW:
+        return float(lows.min()), float(highs.max())
+    return min(lows.tolist()), max(highs.tolist())
 
 
 def window_max(series: Floats, period: int) -> Floats:

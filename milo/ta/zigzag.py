@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 from milo.ta.arguments import Floats, number, series_of
 
 DEFAULT_FACTOR = 2.2
+
+# So many closes are quicker in a loop than in arrays.
+_FEW_ROWS = 8
 
 
 class PivotKind(StrEnum):
@@ -22,9 +26,15 @@ class PivotKind(StrEnum):
     LOW = "low"
 
 
-@dataclass(frozen=True, slots=True)
+_PEAK, _LOW = PivotKind.PEAK, PivotKind.LOW
+
+
+@dataclass(slots=True)
 class Pivot:
-    """A swing point of closes; `confirmed_index` is None while it is the running extreme."""
+    """A swing point of closes; `confirmed_index` is None while it is the running extreme.
+
+    Not frozen only because that would triple the time to make one; nobody changes it.
+    """
 
     index: int
     kind: PivotKind
@@ -43,6 +53,15 @@ class SwingPoint(TypedDict):
     confirmed_index: int | None
 
 
+class Mark(NamedTuple):
+    """A place in the life of a ZigZag to which it can go back."""
+
+    close: Floats
+    total_move: float
+    leg: tuple[int, int, bool | None, int]
+    pivot_count: int
+
+
 class ZigZag:
     """All swing points of a series of closes, for the series and for each of its prefixes.
 
@@ -53,17 +72,41 @@ class ZigZag:
     by less than the threshold. Until a first leg has been confirmed there is no point at all.
     """
 
-    __slots__ = ("_close", "_confirmed_at", "_pivots", "_points")
+    __slots__ = ("_close", "_confirmed_at", "_leg", "_pivots", "_places", "_points", "_thresholds")
 
-    def __init__(self, close: Floats, thresholds: Floats) -> None:
-        """Find the pivots of checked closes; `thresholds` are in percent, one for each close."""
-        self._close = close
-        self._pivots = _find_pivots(close.tolist(), thresholds.tolist())
-        self._points: list[SwingPoint] | None = None
-        self._confirmed_at = [pivot.confirmed_index or 0 for pivot in self._pivots]
+    def __init__(self, threshold: float | None, factor: float) -> None:
+        """Begin without closes; the numbers are checked ones, of `zigzag`."""
+        self._thresholds = _Thresholds(threshold, factor)
+        self._close = np.empty(0)
+        self._leg = _Leg()
+        self._pivots: list[Pivot] = []
+        self._confirmed_at: list[int] = []
+        self._places = array("q")
+        self._points: list[SwingPoint] = []
 
     def __len__(self) -> int:
         return len(self._close)
+
+    def extend(self, close: Floats) -> None:
+        """Go on to the end of `close`: the closes so far, and new ones behind them."""
+        known = len(self._close)
+        thresholds = self._thresholds.following(close, known)
+        self._close = close
+        self._leg.follow(close, known, thresholds, self._pivots)
+        for pivot in self._pivots[len(self._confirmed_at) :]:
+            self._confirmed_at.append(pivot.confirmed_index or 0)
+            self._places.append(pivot.index)
+
+    def mark(self) -> Mark:
+        """Return what `rewind` needs to come back to the closes of now."""
+        return Mark(self._close, self._thresholds.total, self._leg.state(), len(self._pivots))
+
+    def rewind(self, mark: Mark) -> None:
+        """Forget the closes that came after a mark."""
+        self._close, self._thresholds.total, leg, count = mark
+        self._leg.restore(leg)
+        for found in (self._pivots, self._confirmed_at, self._places, self._points):
+            del found[count:]
 
     @property
     def pivots(self) -> list[Pivot]:
@@ -101,16 +144,20 @@ class ZigZag:
             raise ValueError(f"a prefix of {count} of {len(self._close)} candles does not exist")
         if open_ms is not None and len(open_ms) < count:
             raise ValueError(f"{len(open_ms)} times for {count} candles")
-        if self._points is None:
-            self._points = [_point_of(pivot) for pivot in self._pivots]
-        points = self._points[: self.confirmed_count(count)]
+        confirmed = self.confirmed_count(count)
+        made = len(self._points)
+        if made < confirmed:
+            self._points += [_point_of(pivot) for pivot in self._pivots[made:confirmed]]
+        points = [point.copy() for point in self._points[:confirmed]]
         last = self.provisional(count)
         if last is not None:
             points.append(_point_of(last))
-        if open_ms is None:
-            return [point.copy() for point in points]
-        times = open_ms[[point["index"] for point in points]].tolist() if points else []
-        return [{**point, "time": time} for point, time in zip(points, times, strict=True)]
+        if open_ms is not None and last is not None:
+            places = np.frombuffer(self._places, dtype=np.int64)[:confirmed]
+            times = [*open_ms[places].tolist(), open_ms.item(last.index)]
+            for point, time in zip(points, times, strict=True):
+                point["time"] = time
+        return points
 
 
 def _point_of(pivot: Pivot) -> SwingPoint:
@@ -136,87 +183,152 @@ def zigzag(
     """
     series = series_of(close, "close")
     factor = number(factor, "factor")
-    if threshold is None:
-        return ZigZag(series, _moving_thresholds(series, factor))
-    return ZigZag(series, np.full(len(series), number(threshold, "threshold")))
+    found = ZigZag(None if threshold is None else number(threshold, "threshold"), factor)
+    found.extend(series)
+    return found
 
 
-def _moving_thresholds(close: Floats, factor: float) -> Floats:
-    """Return factor x the mean absolute move up to each close, in percent of the close before it.
+class _Thresholds:
+    """How far the close must move against a leg, in percent, at each candle."""
 
-    A move from a close that is not a price (0 or less) has no percentage and counts as 0.
-    """
-    thresholds = np.zeros(len(close))
-    before = close[:-1]
-    with np.errstate(over="ignore", invalid="ignore"):
-        moves = np.abs(np.diff(close)) * 100.0
-        moves = np.divide(moves, before, out=np.zeros_like(moves), where=before > 0.0)
-        thresholds[1:] = np.cumsum(moves) / np.arange(1, len(close)) * factor
-    return thresholds
+    __slots__ = ("_factor", "_fixed", "total")
+
+    def __init__(self, fixed: float | None, factor: float) -> None:
+        self._fixed = fixed
+        self._factor = factor
+        self.total = 0.0
+        """The sum of the absolute moves so far, in percent."""
+
+    def following(self, close: Floats, known: int) -> list[float]:
+        """Return the thresholds of the closes from `known` on.
+
+        Moving ones are factor x the mean absolute move up to each close, in percent of the close
+        before it. A move from a close that is not a price (0 or less) has no percentage and counts
+        as 0.
+        """
+        if self._fixed is not None:
+            return [self._fixed] * (len(close) - known)
+        first = max(known, 1)
+        if known and len(close) - known <= _FEW_ROWS:
+            return [self._next(close, index) for index in range(known, len(close))]
+        before = close[first - 1 : -1]
+        with np.errstate(over="ignore", invalid="ignore"):
+            moves = np.abs(np.diff(close[first - 1 :])) * 100.0
+            moves = np.divide(moves, before, out=np.zeros_like(moves), where=before > 0.0)
+            if len(moves):
+                moves[0] += self.total
+            totals = np.cumsum(moves)
+            means = totals / np.arange(first, len(close)) * self._factor
+        thresholds: list[float] = means.tolist()
+        if len(moves):
+            self.total = totals.item(-1)
+        # The first close has no move.
+        return thresholds if known or not len(close) else [0.0, *thresholds]
+
+    def _next(self, close: Floats, index: int) -> float:
+        """Return the threshold of one close; the same arithmetic without arrays."""
+        before = close.item(index - 1)
+        if before > 0.0:
+            self.total += abs(close.item(index) - before) * 100.0 / before
+        return self.total / index * self._factor
 
 
-def _find_pivots(closes: list[float], thresholds: list[float]) -> list[Pivot]:
-    pivots: list[Pivot] = []
-    start = _first_leg(closes, thresholds, pivots)
-    if start is None:
-        return pivots
-    is_up, at = _confirm_reversals(closes, thresholds[start], pivots, start)
-    extreme = closes[at]
-    # The one loop over all candles: `_is_reversal` is written out, a call would double its time.
-    for i in range(start + 1, len(closes)):
-        close = closes[i]
-        move = extreme - close if is_up else close - extreme
-        if move < 0.0:
-            extreme, at = close, i
-            continue
-        if not (move * 100.0 / extreme > thresholds[i] if extreme > 0.0 else move > 0.0):
-            continue
-        pivots.append(Pivot(at, PivotKind.PEAK if is_up else PivotKind.LOW, extreme, i))
-        is_up, at = _confirm_reversals(closes, thresholds[i], pivots, i)
-        extreme = closes[at]
-    return pivots
+class _Leg:
+    """Where the search for pivots stands: before the first leg, or in one."""
 
+    __slots__ = ("_at", "_high", "_is_up", "_low")
 
-def _first_leg(closes: list[float], thresholds: list[float], pivots: list[Pivot]) -> int | None:
-    """Append the first pivot and return the index that confirms it; None if there is none."""
-    high = low = 0
-    for i in range(1, len(closes)):
-        close = closes[i]
-        if close > closes[high]:
-            high = i
-        elif close < closes[low]:
-            low = i
-        rose = _is_reversal(close - closes[low], closes[low], thresholds[i])
-        fell = _is_reversal(closes[high] - close, closes[high], thresholds[i])
-        if not (rose or fell):
-            continue
-        # Both at once where the threshold has fallen meanwhile: then the older extreme is first.
-        if rose and (not fell or low < high):
-            pivots.append(Pivot(low, PivotKind.LOW, closes[low], i))
-        else:
-            pivots.append(Pivot(high, PivotKind.PEAK, closes[high], i))
-        return i
-    return None
+    def __init__(self) -> None:
+        self._high = self._low = 0
+        self._is_up: bool | None = None
+        """None before the first leg."""
+        self._at = 0
+        """The index of the leg's extreme so far."""
+
+    def state(self) -> tuple[int, int, bool | None, int]:
+        return self._high, self._low, self._is_up, self._at
+
+    def restore(self, state: tuple[int, int, bool | None, int]) -> None:
+        self._high, self._low, self._is_up, self._at = state
+
+    def follow(
+        self, close: Floats, known: int, thresholds: list[float], pivots: list[Pivot]
+    ) -> None:
+        """Go through the closes from `known` on and append the pivots that they confirm."""
+        coming = close[known:].tolist()
+        if self._is_up is None:
+            used = self._find_first(close, known, coming, thresholds, pivots)
+            if self._is_up is None:
+                return
+            known, coming, thresholds = known + used, coming[used:], thresholds[used:]
+        is_up, at = self._is_up, self._at
+        extreme = close.item(at)
+        candles = zip(range(known, len(close)), coming, thresholds, strict=True)
+        # The one loop over all candles: `_is_reversal` is written out, a call would double its
+        # time.
+        for i, value, threshold in candles:
+            move = extreme - value if is_up else value - extreme
+            if move < 0.0:
+                extreme, at = value, i
+                continue
+            if not (move * 100.0 / extreme > threshold if extreme > 0.0 else move > 0.0):
+                continue
+            pivots.append(Pivot(at, _PEAK if is_up else _LOW, extreme, i))
+            is_up, at, extreme = _confirm_reversals(close, threshold, pivots, i)
+        self._is_up, self._at = is_up, at
+
+    def _find_first(
+        self,
+        close: Floats,
+        known: int,
+        coming: list[float],
+        thresholds: list[float],
+        pivots: list[Pivot],
+    ) -> int:
+        """Search the first leg; append its pivot where there is one. Return how many were used."""
+        if not len(close):
+            return 0
+        high, low = close.item(self._high), close.item(self._low)
+        for used, (value, threshold) in enumerate(zip(coming, thresholds, strict=True)):
+            i = known + used
+            if value > high:
+                high, self._high = value, i
+            elif value < low:
+                low, self._low = value, i
+            rose = _is_reversal(value - low, low, threshold)
+            fell = _is_reversal(high - value, high, threshold)
+            if not (rose or fell):
+                continue
+            # Both at once where the threshold has fallen meanwhile: then the older extreme is
+            # first.
+            if rose and (not fell or self._low < self._high):
+                pivots.append(Pivot(self._low, _LOW, low, i))
+            else:
+                pivots.append(Pivot(self._high, _PEAK, high, i))
+            self._is_up, self._at, _ = _confirm_reversals(close, threshold, pivots, i)
+            return used + 1
+        return len(coming)
 
 
 def _confirm_reversals(
-    closes: list[float], threshold: float, pivots: list[Pivot], i: int
-) -> tuple[bool, int]:
-    """Start the leg after the pivot that candle `i` confirmed: (is it up, index of its extreme).
+    close: Floats, threshold: float, pivots: list[Pivot], i: int
+) -> tuple[bool, int, float]:
+    """Start the leg after the pivot that candle `i` confirmed.
 
-    The extreme may lie before candle `i`, where the threshold was higher at that time. Candle `i`
-    may even confirm that one as well; then this goes on with the leg after it.
+    Returns whether it is up, and index and value of its extreme. The extreme
+    may lie before candle `i`, where the threshold was higher at that time. Candle `i` may even
+    confirm that one as well; then this goes on with the leg after it.
     """
     while True:
         last = pivots[-1]
-        since = closes[last.index + 1 : i + 1]
-        is_up = last.kind is PivotKind.LOW
+        since = close[last.index + 1 : i + 1].tolist()
+        is_up = last.kind is _LOW
         extreme = max(since) if is_up else min(since)
         at = last.index + 1 + since.index(extreme)
-        move = extreme - closes[i] if is_up else closes[i] - extreme
+        move = extreme - since[-1] if is_up else since[-1] - extreme
         if not _is_reversal(move, extreme, threshold):
-            return is_up, at
-        pivots.append(Pivot(at, PivotKind.PEAK if is_up else PivotKind.LOW, extreme, i))
+            return is_up, at, extreme
+        pivots.append(Pivot(at, _PEAK if is_up else _LOW, extreme, i))
 
 
 def _is_reversal(move: float, extreme: float, threshold: float) -> bool:

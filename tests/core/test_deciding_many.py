@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,10 +13,19 @@ from milo.candles import Candles
 from milo.model import Candle
 from milo.script.deciding import Decider
 from milo.script.faults import ScriptFault
+from milo.script.history import History
 from milo.script.limits import MAX_CHANGES, MAX_TEXTS
-from milo.script.protocol import MAX_REPLY_BYTES, AskedWays, DecideRequest, reply_frame
+from milo.script.protocol import (
+    MAX_REPLY_BYTES,
+    AskedWays,
+    DecideRequest,
+    candle_frames,
+    reply_frame,
+)
+from milo.script.runner import NO_ACCOUNT
 from tests.script_batches import (
     ONE_BY_ONE,
+    answers_of,
     history_of,
     many,
     one_by_one,
@@ -22,7 +33,7 @@ from tests.script_batches import (
     replies,
     same,
 )
-from tests.script_runs import Script, walk
+from tests.script_runs import Script, packed_row, walk
 
 CANDLES = walk(160)
 LONGER = walk(2200)
@@ -257,13 +268,68 @@ def test_results_of_indicators_are_not_kept_for_ever() -> None:
     script = Script("ema = await calculate_ema(data, 1 + len(data))\ncondition_true = True")
     base = history_of(walk(3000)).base()
 
-    reply = Decider(script.runner, script.checked).decided(
-        base, DecideRequest(1, 0, len(base), 250, 100, ONE_BY_ONE)
-    )
+    tracemalloc.start()
+    try:
+        reply = Decider(script.runner, script.checked).decided(
+            base, DecideRequest(1, 0, len(base), 250, 100, ONE_BY_ONE)
+        )
+        held_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
 
     assert reply.until == len(base)
     # 3,000 of them, each of 3,000 numbers.
     assert 0 < base.computed.tally[0] < 5_000_000
+    assert held_bytes < 8 * 6_000_000
+
+
+GOING_ON = """
+rsi = await calculate_rsi(data, 5)
+average = await calculate_ema_internal(rsi, 3)
+line, signal = await calculate_macd(data, 3, 8, 3)
+points = await calculate_zigzag(data)
+found = await detect_divergences(rsi, points, data, 3, 2)
+condition_true = len(found) > 3
+places = sum(p["index"] for p in points) + sum(item["endIndex"] for item in found)
+extremes = sum(p["value"] for p in points) + sum(item["startRSI"] for item in found)
+volume = await calculate_average_volume(data, 4)
+action_if_true = action_if_false = repr(
+    [rsi[-1], average[-1], line[-1], signal[-1], volume, places, extremes, found[-1:] != []]
+)
+"""
+
+
+def test_many_candles_and_single_ones_take_turns_over_one_history() -> None:
+    rng = random.Random(8)
+    candles = walk(260)
+    script, fresh = Script(GOING_ON), Script(GOING_ON)
+    decider, history = Decider(script.runner, script.checked), History()
+    expected = one_by_one(fresh, candles)
+    changes = set()
+
+    while len(history) < len(candles):
+        before = len(history)
+        coming = candles.prefix(min(len(candles), before + rng.choice([1, 1, 2, 9, 40])))
+        history.extend(candle_frames(coming, before)[5:])
+        count = len(history)
+        way = rng.choice(["many", "one", "forming"])
+        changes.add(way)
+        if way == "many":
+            first = rng.randrange(count)
+            asked = DecideRequest(1, first, count, 250, 100, ONE_BY_ONE)
+            assert (
+                answers_of(decider.decided(history.base(), asked), first) == expected[first:count]
+            )
+        elif way == "one":
+            outcome = script.runner.evaluate(history.base(), count, NO_ACCOUNT)
+            assert (outcome.if_true, outcome.condition) == expected[count - 1]
+        else:
+            last = candles.candle(count - 1)
+            forming = replace(last, open_ms=last.open_ms + 60_000, close=last.low)
+            outcome = script.runner.evaluate(history.base(packed_row(forming)), count, NO_ACCOUNT)
+            alone = fresh.run(coming, forming).outcome
+            assert (outcome.if_true, outcome.condition) == (alone.if_true, alone.condition)
+    assert len(changes) == 3
 
 
 def test_a_fault_of_a_single_evaluation_is_that_of_the_batch() -> None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
+from pathlib import Path
+
 import numpy as np
 import pytest
+import talib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -115,3 +120,24 @@ def test_atr_forgets_its_first_candle_only_as_wilder_does() -> None:
 
     expected = 2 + (1e6 - 2) / 14 * (13 / 14) ** np.arange(len(close) - 13)
     np.testing.assert_allclose(found[13:], expected, rtol=1e-12)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    "name",
+    ["BTCUSDT_1m_perp_2025-05_2025-06.csv.gz", "SOLUSDT_5m_perp_2025-04_2026-05.csv.gz"],
+)
+def test_d_equals_k_on_real_candles_where_k_stands_still(shared_data: Path, name: str) -> None:
+    with gzip.open(shared_data / "klines" / name, "rt") as lines:
+        rows = [[float(row[item]) for item in (2, 3, 4)] for row in list(csv.reader(lines))[1:]]
+    high, low, close = (np.array(column) for column in zip(*rows, strict=True))
+    k, d = ta.stochastic(high, low, close, 14, 3)
+
+    still = np.flatnonzero((k[2:] == k[1:-1]) & (k[1:-1] == k[:-2])) + 2
+
+    assert len(still) > 20
+    assert d[still].tolist() == k[still].tolist()
+    # What the test guards against: a running sum drifts, and `k > d` is true where nothing moved.
+    defined = k[13:]
+    drifting = talib.SMA(defined, 3)[still - 13]
+    assert (drifting != k[still]).any()
