@@ -279,11 +279,14 @@ async def test_no_part_of_the_account_is_read_by_candles_alone(make: Make) -> No
 
 
 async def test_cancelled_decisions_leave_a_script_that_still_runs(make: Make) -> None:
-    executor = make(CROSSING)
+    # Slow enough that it takes several slices: the first one's end is when it is cancelled.
+    executor = make(CROSSING + "\nx = sorted(range(2000))", limits=ScriptLimits(slice_ms=10))
     await executor.start()
-    deciding = asyncio.create_task(executor.decide(LONG))
-    await asyncio.sleep(0.02)
-    deciding.cancel()
+
+    def cancel(_: int) -> None:
+        deciding.cancel()
+
+    deciding = asyncio.create_task(executor.decide(LONG, with_arrays=False, progress=cancel))
     with pytest.raises(asyncio.CancelledError):
         await deciding
 
