@@ -30,7 +30,7 @@ WORDS = frozenset(
 ROOMS = (
     "milo.store", "milo.script.worker", "milo.web", "milo.ops", "milo.cli", "milo.guard.run",
     "milo.guard.link",
-    "milo.backtest.run", "milo.backtest.html",
+    "milo.backtest.html",
 )  # fmt: skip
 EXCHANGE_ROOM = frozenset(
     f"milo.exchange.{name}"
