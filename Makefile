@@ -39,11 +39,10 @@ test: dev
 
 # Faults and kill -9 on engine, guard and exchange; prints what was promised and what was measured.
 # OUT=DIR keeps the exchange's ledgers, RECORD=FILE writes the page.
-RUNS ?= 200
 SEED ?= 1
 JOBS ?= 1
 chaos: dev
-	@$(BIN)/python -m tests.chaos --runs $(RUNS) --seed $(SEED) --jobs $(JOBS) \
+	@$(BIN)/python -m tests.chaos --runs $(or $(RUNS),200) --seed $(SEED) --jobs $(JOBS) \
 		$(if $(OUT),--out $(OUT)) $(if $(RECORD),--record $(RECORD))
 
 # Random scripts and random frames for SECONDS=60, from SEED=1; fails with what it found.
