@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-NOTHING = "donothing"
+from milo.script.actions import DO_NOTHING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +65,6 @@ class Decisions:
     def action_at(self, index: int) -> str:
         """Return the action of one candle; "donothing" outside of what was decided."""
         if not self.first <= index < self.first + self.count:
-            return NOTHING
+            return DO_NOTHING
         place = int(np.searchsorted(self.at, index, side="right")) - 1
         return self.actions[int(self.code[place])]

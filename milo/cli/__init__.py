@@ -169,20 +169,20 @@ def _command(names: Mapping[str, object]) -> tuple[CommandSpec, tuple[str, ...]]
 
 
 def _backtest(
-    names: dict[str, object], flags: dict[str, str]
+    names: Mapping[str, object], flags: dict[str, str]
 ) -> tuple[CommandSpec, tuple[str, ...]] | None:
     """Return --backtest with the scripts of --script; it takes --balance as its first balance."""
     if not names[_dest("backtest")]:
         return None
-    scripts, balance = names.pop(_dest("script")), names.pop(_dest("balance"))
-    names |= {_dest("script"): None, _dest("balance"): None}
+    scripts, balance = names[_dest("script")], names[_dest("balance")]
     if scripts is None:
         raise UsageError("--backtest needs a script: --backtest --script FILE")
     if balance is True:
         raise UsageError("--balance needs an amount with --backtest: --balance 10000")
     if balance is not None:
         flags["balance_start"] = str(balance)
-    return _command(names)[0], _values(scripts)
+    others = {**names, _dest("script"): None, _dest("balance"): None}
+    return _command(others)[0], _values(scripts)
 
 
 def script_paths(values: Sequence[str]) -> tuple[Path, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from decimal import Decimal
@@ -32,16 +32,17 @@ from milo.cli.backtest_data import StoredMarket, database_of, load_markets
 from milo.cli.backtest_turns import execute_in_turns
 from milo.cli.context import App, Executor
 from milo.cli.json_output import check_json_path, give_json, says_json_only
+from milo.cli.plans import Plan, check_symbols, start_scripts
 from milo.cli.progress import Progress
 from milo.clock import monotonic_s
 from milo.config import Config
 from milo.errors import ConfigError, StoreError
+from milo.exchange.instruments import from_e8
+from milo.exchange.rules import MAKER_FEE_E8, TAKER_FEE_E8
 from milo.intervals import INTERVAL_MS
 from milo.model import ScriptHeader
 
 _HUNDRED = Decimal(100)
-_TAKER = Decimal("0.0005")
-_MAKER = Decimal("0.0002")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +53,17 @@ class Piece:
     header: ScriptHeader
     market: StoredMarket
     slot: Slot
+
+    async def decide(self, progress: Callable[[int], None], *, prove_all: bool) -> Decisions:
+        """Decide all its candles at once."""
+        market = self.market
+        return await self.executor.decide(
+            market.candles,
+            first=market.first,
+            count=market.end - market.first,
+            prove_all=prove_all,
+            progress=progress,
+        )
 
 
 async def run(app: App) -> int:
@@ -65,7 +77,9 @@ async def run(app: App) -> int:
         assumptions = assumptions_of(app.config)
         with Progress(app, sum(piece.market.end - piece.market.first for piece in pieces)) as shown:
             if any(piece.header.reads_account for piece in pieces):
-                decisions, ledger = await execute_in_turns(pieces, assumptions, shown)
+                decisions, ledger = await execute_in_turns(
+                    pieces, assumptions, shown, prove_all=app.config.prove
+                )
             else:
                 decisions = await _decided(app, pieces, shown)
                 ledger = execute([piece.slot for piece in pieces], decisions, assumptions)
@@ -90,50 +104,21 @@ def _check_arguments(app: App) -> None:
 
 async def _pieces(app: App, stack: AsyncExitStack) -> list[Piece]:
     """Start every script's worker, and find what it runs on."""
-    executors = [
-        app.make.executor(path, app.arguments.inputs, is_trusted=app.config.trust_script)
-        for path in app.arguments.scripts
-    ]
-    for executor in executors:
-        stack.push_async_callback(executor.close)
-    headers = await asyncio.gather(*(executor.start() for executor in executors))
-    _tell(app, headers)
-    wanted = [
-        (header.coin or app.config.symbol, header.timeframe or app.config.interval[0])
-        for header in headers
-    ]
-    _check_symbols(headers, [symbol for symbol, _ in wanted])
+    plans = await start_scripts(app, stack)
+    for plan in plans:
+        if plan.header.isolation is not None and not plan.header.isolation.is_isolated:
+            app.console.warn(f"{plan.header.name}: {plan.isolation_line}")
+    check_symbols(plans)
+    wanted = [(plan.symbol, plan.timeframe) for plan in plans]
     markets = await asyncio.to_thread(load_markets, app.config, wanted)
-    return [
-        _piece(executor, header, market)
-        for executor, header, market in zip(executors, headers, markets, strict=True)
-    ]
+    return [_piece(plan, market) for plan, market in zip(plans, markets, strict=True)]
 
 
-def _check_symbols(headers: Sequence[ScriptHeader], symbols: Sequence[str]) -> None:
-    for index, symbol in enumerate(symbols):
-        other = symbols.index(symbol)
-        if other < index:
-            raise ConfigError(
-                f"{headers[other].name} and {headers[index].name} both trade {symbol}; "
-                "one script a symbol"
-            )
-
-
-def _tell(app: App, headers: Sequence[ScriptHeader]) -> None:
-    """Show what was found while the scripts were read, and where nothing locks them in."""
-    for header in headers:
-        for text in header.warnings:
-            app.console.warn(f"{header.name}: {text}")
-        if header.isolation is not None and not header.isolation.is_isolated:
-            app.console.warn(f"{header.name}: {header.isolation.line}")
-
-
-def _piece(executor: Executor, header: ScriptHeader, market: StoredMarket) -> Piece:
+def _piece(plan: Plan, market: StoredMarket) -> Piece:
     times = np.array([rate.time_ms for rate in market.funding], np.int64)
     rates = np.array([float(rate.rate) for rate in market.funding])
     slot = Slot(
-        script=header.name,
+        script=plan.header.name,
         symbol=market.symbol,
         interval=market.interval,
         candles=market.candles,
@@ -143,22 +128,13 @@ def _piece(executor: Executor, header: ScriptHeader, market: StoredMarket) -> Pi
         finer=market.finer,
         funding=FundingHistory(times_ms=times, rates=rates) if len(times) else None,
     )
-    return Piece(executor=executor, header=header, market=market, slot=slot)
+    return Piece(executor=plan.executor, header=plan.header, market=market, slot=slot)
 
 
 async def _decided(app: App, pieces: Sequence[Piece], shown: Progress) -> list[Decisions]:
     return list(
         await asyncio.gather(
-            *(
-                piece.executor.decide(
-                    piece.market.candles,
-                    first=piece.market.first,
-                    count=piece.market.end - piece.market.first,
-                    prove_all=app.config.prove,
-                    progress=shown.counter(),
-                )
-                for piece in pieces
-            )
+            *(piece.decide(shown.counter(), prove_all=app.config.prove) for piece in pieces)
         )
     )
 
@@ -169,8 +145,8 @@ def assumptions_of(config: Config) -> Assumptions:
     fee = None if config.fee is None else config.fee / _HUNDRED
     return Assumptions(
         start_balance=config.balance_start,
-        taker_fee=_TAKER if fee is None else fee,
-        maker_fee=_MAKER if fee is None else fee,
+        taker_fee=from_e8(TAKER_FEE_E8) if fee is None else fee,
+        maker_fee=from_e8(MAKER_FEE_E8) if fee is None else fee,
         slippage=config.slippage / _HUNDRED,
         fill_at=FillAt(config.fill),
         intrabar=Intrabar.FINER if is_finer else Intrabar(config.intrabar),

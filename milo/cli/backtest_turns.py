@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from milo.backtest.decisions import NOTHING, DecisionError, Decisions, Proof
+from milo.backtest.decisions import DecisionError, Decisions, Proof
 from milo.backtest.execution import Execution
 from milo.backtest.ledger import Assumptions, Ledger
 from milo.backtest.slot import close_times
 from milo.cli.progress import Progress
 from milo.errors import ScriptError
+from milo.script.actions import DO_NOTHING
 from milo.script.halting import HaltRule
 from milo.script.request import EvaluationRequest
 
@@ -28,7 +29,7 @@ Turn = tuple[int, int, int]
 
 
 async def execute_in_turns(
-    pieces: Sequence[Piece], assumptions: Assumptions, shown: Progress
+    pieces: Sequence[Piece], assumptions: Assumptions, shown: Progress, *, prove_all: bool
 ) -> tuple[list[Decisions], Ledger]:
     """Return what the scripts decided, and what came of it; all in the order of candle closes.
 
@@ -37,11 +38,11 @@ async def execute_in_turns(
     execution = Execution([piece.slot for piece in pieces], assumptions)
     deciders = [_Decider(piece, shown.counter()) for piece in pieces]
     for decider in deciders:
-        await decider.prepare()
+        await decider.prepare(prove_all=prove_all)
     turns = (decider.turns(number) for number, decider in enumerate(deciders))
     for _, number, index in heapq.merge(*turns):
         action = await deciders[number].action(execution, number, index)
-        if action != NOTHING:
+        if action != DO_NOTHING:
             execution.take(number, index, action)
     return [decider.decisions() for decider in deciders], execution.finish()
 
@@ -55,7 +56,7 @@ class _Decider:
         self._made: Decisions | None = None
         self._rule = HaltRule()
         self._halted_at: int | None = None
-        self._actions = {NOTHING: 0}
+        self._actions = {DO_NOTHING: 0}
         self._at: list[int] = []
         self._code: list[int] = []
         self._errors: list[DecisionError] = []
@@ -64,31 +65,25 @@ class _Decider:
         market = piece.market
         self._close_ms = close_times(market.candles.open_ms, market.interval)
 
-    async def prepare(self) -> None:
+    async def prepare(self, *, prove_all: bool) -> None:
         """Decide all candles where the account does not matter; else only hand them over."""
-        market = self._piece.market
         if self._piece.header.reads_account:
-            await self._piece.executor.hold(market.candles)
+            await self._piece.executor.hold(self._piece.market.candles)
             return
-        self._made = await self._piece.executor.decide(
-            market.candles,
-            first=market.first,
-            count=market.end - market.first,
-            progress=self._count,
-        )
+        self._made = await self._piece.decide(self._count, prove_all=prove_all)
 
     def turns(self, number: int) -> Iterator[Turn]:
         """Yield this script's turns: every candle, or those on which something was decided."""
         market = self._piece.market
         for index in range(market.first, market.end):
-            if self._made is None or self._made.action_at(index) != NOTHING:
+            if self._made is None or self._made.action_at(index) != DO_NOTHING:
                 yield self._close_ms.item(index), number, index
 
     async def action(self, execution: Execution, number: int, index: int) -> str:
         """Return the action of one candle, decided now unless it was before."""
         if self._made is not None:
             return self._made.action_at(index)
-        action = NOTHING
+        action = DO_NOTHING
         if self._halted_at is None:
             action = await self._evaluated(execution, number, index)
         code = self._actions.setdefault(action, len(self._actions))
@@ -107,7 +102,7 @@ class _Decider:
             result = await self._piece.executor.evaluate(request)
         except ScriptError as error:
             self._failed(index, error)
-            return NOTHING
+            return DO_NOTHING
         self._rule.succeeded()
         if len(self._warnings) < _MOST_WARNINGS:
             self._warnings.update(dict.fromkeys(result.warnings))

@@ -11,10 +11,11 @@ from typing import Any
 
 from milo.activity import Activity
 from milo.cli import backfill
-from milo.cli.context import App, Engine, Executor, Manager, Slot, Streams
+from milo.cli.context import App, Engine, Manager, Slot, Streams
 from milo.cli.journal import RunJournal
 from milo.cli.kill_switch import KillSwitchWatch
 from milo.cli.operator import Operator
+from milo.cli.plans import Plan
 from milo.cli.stepping import Stepper
 from milo.cli.venue import OpenVenue
 from milo.clock import monotonic_s
@@ -34,7 +35,7 @@ from milo.events import (
 from milo.guard.link import GuardLink
 from milo.inbox import NO_SCRIPT, Signal, SymbolRules
 from milo.intervals import open_of
-from milo.model import Candle, ScriptHeader
+from milo.model import Candle
 from milo.money import ZERO
 from milo.orders.book import Account, Book, CoreConfig
 from milo.orders.ledger import open_rows
@@ -54,24 +55,6 @@ SILENCE_S = 30.0
 EXCHANGE_GONE_S = 10.0
 """An embedded exchange that has not answered for so long has ended."""
 DAY_S = 24 * 3600.0
-
-
-class Plan:
-    """One script with what it runs on, resolved before anything starts."""
-
-    def __init__(
-        self, *, executor: Executor, header: ScriptHeader, symbol: str, timeframe: str
-    ) -> None:
-        self.executor = executor
-        self.header = header
-        self.symbol = symbol
-        self.timeframe = timeframe
-
-    @property
-    def isolation_line(self) -> str:
-        """How the script's process is locked in, as the screens say it."""
-        isolation = self.header.isolation
-        return "unknown" if isolation is None else isolation.line
 
 
 class LiveSession:

@@ -16,8 +16,9 @@ from milo.cli.context import App
 from milo.cli.guarding import guarding
 from milo.cli.journal import RunJournal
 from milo.cli.kill_switch import listen_for_kill
-from milo.cli.live import LiveSession, Plan
+from milo.cli.live import LiveSession
 from milo.cli.operator import Operator
+from milo.cli.plans import Plan, check_symbols, start_scripts
 from milo.cli.recovery import closed_rows, resume
 from milo.cli.summary import closing_lines, summary, trade_row, versions, write_summary
 from milo.cli.venue import OpenVenue, Purpose, open_venue
@@ -135,25 +136,7 @@ def _check_arguments(app: App) -> None:
 
 async def _plans(app: App, stack: AsyncExitStack) -> list[Plan]:
     """Start every script's worker, and resolve what it runs on."""
-    executors = [
-        app.make.executor(path, app.arguments.inputs, is_trusted=app.config.trust_script)
-        for path in app.arguments.scripts
-    ]
-    for executor in executors:
-        stack.push_async_callback(executor.close)
-    headers = await asyncio.gather(*(executor.start() for executor in executors))
-    plans: list[Plan] = []
-    for executor, header in zip(executors, headers, strict=True):
-        for text in header.warnings:
-            app.console.warn(f"{header.name}: {text}")
-        plans.append(
-            Plan(
-                executor=executor,
-                header=header,
-                symbol=header.coin or app.config.symbol,
-                timeframe=header.timeframe or app.config.interval[0],
-            )
-        )
+    plans = await start_scripts(app, stack)
     allowed = app.config.symbols
     for plan in plans:
         if allowed is not None and plan.symbol not in allowed:
@@ -161,13 +144,7 @@ async def _plans(app: App, stack: AsyncExitStack) -> list[Plan]:
                 f"{plan.header.name}: {plan.symbol} is not among --symbols {','.join(allowed)}; "
                 "it will open nothing"
             )
-    for index, plan in enumerate(plans):
-        for other in plans[:index]:
-            if other.symbol == plan.symbol:
-                raise ConfigError(
-                    f"{other.header.name} and {plan.header.name} both trade {plan.symbol}; "
-                    "one script a symbol"
-                )
+    check_symbols(plans)
     return plans
 
 

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from milo.script.faults import ScriptFault
 from milo.script.limits import MAX_CHANGES, MAX_ERRORS, MAX_TEXT_TABLE_BYTES, MAX_TEXTS
+from milo.script.protocol import FAILED
 
-FAILED: Final = 0
-"""The code of a candle on which the script failed."""
 _LONGEST_TEXT_BYTES: Final = 800
 
 

@@ -13,18 +13,17 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from milo.backtest.decisions import NOTHING, DecisionError, Decisions, Proof
+from milo.backtest.decisions import DecisionError, Decisions, Proof
 from milo.clock import iso_minute
 from milo.errors import ScriptError
+from milo.script.actions import DO_NOTHING
 from milo.script.answers import Forged, checked_action
 from milo.script.halting import HaltRule
 from milo.script.limits import MAX_MESSAGE, MAX_WARNINGS, ScriptLimits
-from milo.script.protocol import AskedWays, Decided, DecideRequest, Fault, WireAction
+from milo.script.protocol import FAILED, AskedWays, Decided, DecideRequest, Fault, WireAction
 from milo.script.results import Results
 from milo.script.text import clean_line
 
-FAILED = 0
-"""The code of candles on which the script failed."""
 _MOST_ERRORS = 20
 
 
@@ -106,7 +105,7 @@ class Merger:
         self._rule = HaltRule()
         self._at: list[NDArray[np.int64]] = []
         self._code: list[NDArray[np.int64]] = []
-        self._actions: dict[str, int] = {NOTHING: 0}
+        self._actions: dict[str, int] = {DO_NOTHING: 0}
         self._errors: list[DecisionError] = []
         self._error_count = 0
         self._warnings: dict[str, None] = {}

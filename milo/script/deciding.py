@@ -11,12 +11,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from milo.script.batch import FAILED, Record
+from milo.script.actions import DO_NOTHING
+from milo.script.batch import Record
 from milo.script.faults import ScriptFault
 from milo.script.language import CheckedScript
 from milo.script.lift import UNKNOWN, Lifted, NotLiftable, plan_lift
 from milo.script.limits import MAX_CHANGES, MAX_MESSAGE
 from milo.script.protocol import (
+    FAILED,
     AskedWays,
     Decided,
     DecideRequest,
@@ -28,7 +30,6 @@ from milo.script.runner import BudgetFault, ScriptRunner
 from milo.script.text import clean_line
 from milo.script.views import CandleBase
 
-_NOTHING: Final = "donothing"
 _SAMPLE_STEP: Final = 997
 _SAMPLE_START: Final = 200
 _MOST_COMPARED: Final = MAX_CHANGES // 2 - 2
@@ -109,7 +110,7 @@ class Decider:
                 asked, Record(asked.first), run, until=asked.first,
                 checked=compared.checked, differing=compared.differing,
             )  # fmt: skip
-        nothing = record.code_of(_NOTHING, False)
+        nothing = record.code_of(DO_NOTHING, False)
         codes = np.full(stop - start, nothing)
         codes[places[:count] - start] = compared.codes[:count]
         changes = np.flatnonzero(np.diff(codes, prepend=-1))
@@ -188,7 +189,7 @@ class _Arrays:
         self.base = base
         self.first = asked.first
         self.condition, self.doubtful = lifted.condition, lifted.doubtful
-        self.texts = (*lifted.texts, lifted.if_true, lifted.if_false, _NOTHING)
+        self.texts = (*lifted.texts, lifted.if_true, lifted.if_false, DO_NOTHING)
         count = len(lifted.texts)
         if_true = _codes(lifted.if_true, lifted.true_code, count)
         if_false = _codes(lifted.if_false, lifted.false_code, count + 1)
@@ -199,7 +200,7 @@ class _Arrays:
             return
         must = self.doubtful.copy()
         for code, text in enumerate(self.texts):
-            if text == _NOTHING:
+            if text == DO_NOTHING:
                 self.said[self.said == code] = count + 2
         must |= self.said != count + 2
         must[:_SAMPLE_START] = True

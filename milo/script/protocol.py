@@ -72,6 +72,9 @@ RESULT: Final = ord("R")
 DECIDED: Final = ord("M")
 FAULT: Final = ord("F")
 
+FAILED: Final = 0
+"""In DECIDED, the code of candles on which the script failed."""
+
 _HEAD: Final = struct.Struct("<IB")
 _NUMBER: Final = struct.Struct("<I")
 _LOAD: Final = struct.Struct("<III")

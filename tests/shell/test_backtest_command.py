@@ -114,6 +114,17 @@ def test_one_script_may_read_the_account_and_another_not(folder: Path) -> None:
     assert {row["symbol"] for row in content["trades"]} == {"BTCUSDT", "ETHUSDT"}
 
 
+def test_every_candle_is_proved_also_beside_a_script_that_reads_the_account(folder: Path) -> None:
+    reading = FALLING + "condition_true = condition_true and available_balance > 0\n"
+
+    content = report(folder, CROSSING, reading, more=["--prove"])
+    sampled = report(folder, CROSSING, reading)
+
+    checked = [one["scripts"][0]["proof"]["checked"] for one in (content, sampled)]
+    assert checked[0] == len(CANDLES)
+    assert 0 < checked[1] < len(CANDLES)
+
+
 def test_timerange_limits_what_is_decided_but_not_the_history(folder: Path) -> None:
     once = CROSSING + "condition_true = len(data) == 1001\n"
 
