@@ -23,7 +23,7 @@ WORDS = frozenset(
     f"milo.{name}"
     for name in (
         "model", "events", "inbox", "commands", "errors", "money", "clock", "intervals", "ports",
-        "activity", "config", "keyfile", "secret", "guard.words",
+        "activity", "config", "keyfile", "secret", "setting_values", "guard.words",
     )
 )  # fmt: skip
 # What touches the world. Everything else in milo is pure.

@@ -14,13 +14,14 @@ from urllib.parse import urlsplit
 
 from milo.cli.context import App, Client, Store
 from milo.clock import VenueClock
-from milo.config import STEPPED, Config, nearest, shown_value
+from milo.config import Config, nearest, shown_value
 from milo.errors import ConfigError
 from milo.model import Instrument
 from milo.ops.exchange_process import LINGER_S, EmbeddedExchange, attach, launch
 from milo.ops.folder_lock import FolderLock
 from milo.ports import Signer
 from milo.secret import Secret
+from milo.setting_values import STEPPED
 from milo.store import klines
 from milo.store.files import make_private_folder
 from milo.wire.dialects import BINANCE, VENUES, Dialect, Venue

@@ -19,7 +19,6 @@ from milo.cli.context import App, Arguments, Makers
 from milo.config import (
     SETTINGS,
     Config,
-    TimeRange,
     flag_of,
     load_config,
     shown_value,
@@ -27,6 +26,7 @@ from milo.config import (
 )
 from milo.errors import ConfigError
 from milo.secret import Secret
+from milo.setting_values import TimeRange
 
 quick = settings(deadline=None, derandomize=True, max_examples=100)
 
