@@ -100,6 +100,8 @@ class Desk:
         lasting = self._lasting_refusal(lane, intent, action)
         if lasting is not None:
             return Refused(lasting, until=lane.end)
+        if not self._max_daily_loss and not self._max_positions:
+            return None
         now_ms = time_ms + self._delay_ms
         day_wallet = decimal_of(self._purse.day_wallet(now_ms))
         lost_today = 1 - equity / day_wallet if day_wallet and equity < day_wallet else ZERO
