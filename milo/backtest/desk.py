@@ -228,20 +228,20 @@ class Desk:
         found = quick.size(close, float(equity), float(available), atr)
         if found is None:
             return None
-        instrument = lane.contract.instrument
+        tick = lane.contract.instrument.tick
         price = from_float(close)
         qty = found.steps * quick.step
-        stop = found.levels.stop_ticks * instrument.tick
-        target = found.levels.target_ticks
+        stop_ticks, target = found.levels
+        stop = stop_ticks * tick
         loss = qty * (abs(price - stop) + self._fees.taker * (price + stop))
         if self._max_risk and loss > self._max_risk * equity:
             return None
         return EntrySize(
-            qty=to_e8(qty),
+            qty=found.steps * quick.step_e8,
             leverage=quick.leverage,
             loss_at_stop=loss,
             stop_price=stop,
-            target_price=None if target is None else target * instrument.tick,
+            target_price=None if target is None else target * tick,
             notes=(),
         )
 
