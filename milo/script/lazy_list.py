@@ -35,8 +35,8 @@ class LazyList:
         self._given: dict[int, dict[str, Any]] = {}
         self._listed: list[Any] | None = None
 
-    @property
-    def __class__(self) -> type[list[Any]]:  # type: ignore[misc, override]
+    @property  # type: ignore[misc]
+    def __class__(self) -> type[list[Any]]:  # type: ignore[override]
         return list
 
     def __len__(self) -> int:
