@@ -12,7 +12,7 @@ const THEME_TOKENS = [
   "surface", "text", "muted", "edge", "grid", "gap", "hatch", "up", "down", "up-faint",
   "down-faint", "forming-band", "crosshair", "crosshair-tag", "crosshair-ink", "tag-ink", "zigzag",
   "zigzag-text", "bull", "bear", "entry", "target", "stop", "liquidation", "stop-zone",
-  "target-zone",
+  "target-zone", "line1", "line2", "line3", "line4",
 ];
 /** @type {Record<string, [string, string]>} icon and name */
 const THEMES = { auto: ["◐", "Auto"], light: ["☀", "Light"], dark: ["☾", "Dark"] };
@@ -36,8 +36,8 @@ class Page {
       this.box,
       /** @type {HTMLCanvasElement} */ (byId("canvas")),
       /** @type {HTMLCanvasElement} */ (byId("crosshair")),
-      () => this.#showLegend(),
     );
+    this.chart.onCrosshair = () => this.#showLegend();
     this.chart.venueNow = () => this.#venueNow();
     this.feed = new Feed({
       onAnswer: (answer) => this.#onAnswer(answer),

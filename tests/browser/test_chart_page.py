@@ -361,7 +361,7 @@ def test_scales_and_texts_are_right(market: ChartMarket, serve: Serve, visit: Vi
           const { PriceScale, priceStep, priceTicks, timeTicks } =
             await import("/static/chart/scale.js");
           const format = await import("/static/lib/format.js");
-          const { Series } = await import("/static/chart/data.js");
+          const { Series } = await import("/static/chart/columns.js");
           const series = new Series();
           const row = (k) => ({ time: new Date(start + k * 3600000).toISOString(),
             open: 1, high: 2, low: 0.5, close: 1.5, volume: 3 });
