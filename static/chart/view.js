@@ -555,6 +555,8 @@ export class Chart {
     if (isEmpty && !this.isTopDirty) return;
     topCtx.clearRect(0, 0, top.width, top.height);
     this.isTopDirty = !isEmpty;
+    // An empty canvas would still be laid over the other one in each frame.
+    top.hidden = isEmpty;
     if (this.crosshair === null || isEmpty) return;
     const { slot, y } = this.crosshair;
     const ms = series.timeOfSlot(slot);
