@@ -2,6 +2,7 @@
  * The chart page: fetches what the engine knows, draws it, and fills the panels around the chart.
  */
 
+import { applyAnswer } from "./chart/answer.js";
 import { listen, panStep, zoomStep } from "./chart/input.js";
 import { byId, make, markText, say, showLog, showPosition, showRun } from "./chart/panels.js";
 import { Chart } from "./chart/view.js";
@@ -98,7 +99,7 @@ class Page {
     this.answeredWallMs = Date.now();
     this.failure = "";
     const tradesBefore = this.chart.trades.length;
-    this.chart.apply(answer);
+    applyAnswer(this.chart, answer);
     if (isSame && answer.trades !== null) this.#announce(answer.trades.slice(tradesBefore));
     this.#showBar(answer.meta);
     showPosition(byId("position"), answer.position, answer.meta.priceDecimals);

@@ -58,7 +58,7 @@ def main() -> int:
         print("anchor missing, ratio not measured (npm install in benchmarks/chart/anchor failed)")
         return 1
     folders = {"static": STATIC, "page": HERE / "page", "anchor": ANCHOR / "node_modules"}
-    with served(folders, _data) as address, _browser(given.scale) as browser:
+    with served(folders, _data) as address, _Browser(given.scale) as browser:
         is_good = True
         for count in given.counts:
             is_good &= _compare(browser, address, count, given)
@@ -91,7 +91,7 @@ def _data(name: str) -> bytes:
     return columns_of(int(count)) if kind == "bin" else items_of(int(count))
 
 
-class _browser:  # noqa: N801 - a context manager
+class _Browser:
     """A Chromium of the system, at a true pixel ratio."""
 
     def __init__(self, scale: float) -> None:
@@ -102,7 +102,8 @@ class _browser:  # noqa: N801 - a context manager
             from playwright.sync_api import sync_playwright
         except ImportError:
             sys.exit("no playwright: make browser")
-        path = os.environ.get("BROWSER_BIN") or next(filter(None, map(shutil.which, BROWSERS)), None)
+        found = filter(None, map(shutil.which, BROWSERS))
+        path = os.environ.get("BROWSER_BIN") or next(found, None)
         if path is None:
             sys.exit("no chromium (or BROWSER_BIN names none)")
         flags = [*FLAGS, f"--force-device-scale-factor={self._scale}", "--window-size=1280,720"]
@@ -144,7 +145,8 @@ def _alone(browser: Any, address: str, given: argparse.Namespace) -> bool:
     for name, value in middle.items():
         print(f"{name:34}{value:10.2f}")
     is_good = middle["first paint"] < 1000 and middle["frames/s, 95 % in view"] >= 50
-    print("goal: opens under 1,000 ms, pans at 50 frames/s or more: " + ("met" if is_good else "MISSED"))
+    verdict = "met" if is_good else "MISSED"
+    print(f"goal: opens under 1,000 ms, pans at 50 frames/s or more: {verdict}")
     return is_good
 
 

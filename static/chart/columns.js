@@ -16,8 +16,6 @@ const LEAF_BITS = 3;
 const LEAF = 1 << LEAF_BITS;
 
 /**
- * @typedef {{time: string, open: number, high: number, low: number, close: number,
- *   volume: number}} Row  of GET /data
  * @typedef {{[name: string]: Float64Array}} Columns
  */
 
@@ -74,19 +72,21 @@ export class Extremes {
    * @param {number} to
    */
   over(from, to) {
-    const { column, sign } = this;
+    const { column, levels, sign } = this;
     let best = Infinity;
-    const look = (/** @type {number} */ value) => {
-      if (value * sign < best) best = value * sign;
-    };
-    while (from < to && from & (LEAF - 1)) look(column[from++]);
-    while (from < to && to & (LEAF - 1)) look(column[--to]);
+    let value = 0;
+    for (; from < to && from & (LEAF - 1); from += 1) {
+      if ((value = column[from] * sign) < best) best = value;
+    }
+    for (; from < to && to & (LEAF - 1); to -= 1) {
+      if ((value = column[to - 1] * sign) < best) best = value;
+    }
     from >>= LEAF_BITS;
     to >>= LEAF_BITS;
     for (let depth = 0; from < to; depth += 1) {
-      const level = this.levels[depth];
-      if (from & 1) look(level[from++]);
-      if (to & 1) look(level[--to]);
+      const level = levels[depth];
+      if (from & 1 && (value = level[from++] * sign) < best) best = value;
+      if (to & 1 && (value = level[--to] * sign) < best) best = value;
       from >>= 1;
       to >>= 1;
     }
@@ -183,21 +183,6 @@ export class Series {
   }
 
   /**
-   * Take an answer of GET /data: all candles, or those after the ones already here.
-   * @param {{historical: Row[], liveCandle: Row | null, increment: boolean}} answer
-   * @param {{interval: string, intervalMs: number}} meta
-   */
-  apply(answer, meta) {
-    if (!answer.increment) {
-      Object.assign(this, { interval: meta.interval, intervalMs: meta.intervalMs, names: [] });
-      Object.assign(this, { first: 0, closed: 0, hasForming: false, gaps: [] });
-    }
-    const row = (/** @type {Row} */ at) =>
-      [Date.parse(at.time), at.open, at.high, at.low, at.close, at.volume];
-    this.append(answer.historical.map(row), answer.liveCandle && row(answer.liveCandle));
-  }
-
-  /**
    * How many candles are missing between candle i - 1 and candle i.
    * @param {number} i
    */
@@ -275,23 +260,19 @@ export class Series {
   }
 
   /**
-   * Least value of a column in rows `from` up to `to`; Infinity where there is none.
+   * Least values of a column's stretches.
    * @param {string} name
-   * @param {number} from
-   * @param {number} to
    */
-  least(name, from, to) {
-    return this.#pyramid(name, 1).over(from, to);
+  least(name) {
+    return this.#pyramid(name, 1);
   }
 
   /**
-   * Greatest value of a column in rows `from` up to `to`; -Infinity where there is none.
+   * Greatest values of a column's stretches.
    * @param {string} name
-   * @param {number} from
-   * @param {number} to
    */
-  most(name, from, to) {
-    return this.#pyramid(name, -1).over(from, to);
+  most(name) {
+    return this.#pyramid(name, -1);
   }
 
   /**
@@ -302,7 +283,6 @@ export class Series {
     const key = name + sign;
     let pyramid = this.extremes.get(key);
     if (pyramid === undefined) {
-      // The names of another column set may have gone with an answer of GET /data.
       pyramid = new Extremes(this.columns[name], sign);
       if (this.count > 0) pyramid.touch(this.first, this.end);
       this.extremes.set(key, pyramid);
@@ -331,10 +311,12 @@ export class Series {
 
   /** @param {number} from  the first row whose slot is not known */
   #slotsFrom(from) {
-    const { slot, gaps } = this;
+    const { slot, gaps, openMs, intervalMs, end } = this;
     while (gaps.length > 0 && gaps[gaps.length - 1] >= from) gaps.pop();
-    for (let i = from; i < this.end; i += 1) {
-      const missing = this.missingBefore(i);
+    for (let i = from; i < end; i += 1) {
+      // Most candles follow their neighbour: they are not worth a question.
+      const isNext = openMs[i] - openMs[i - 1] === intervalMs;
+      const missing = isNext ? 0 : this.missingBefore(i);
       if (missing > 0) gaps.push(i);
       slot[i] = i === this.first ? i : slot[i - 1] + 1 + Math.min(MAX_GAP_SLOTS, missing);
     }

@@ -232,9 +232,10 @@ export function drawVolume(paint) {
   const width = isDense(paint) ? lineWidth(paint.dpr) : bodyWidth(paint);
   const top = (/** @type {number} */ value) => Math.min(pane.bottom - 1, Math.round(scale.yOf(value)));
   if (isDense(paint)) {
+    const most = series.most("volume");
     eachColumn(paint, slot, paint.from, paint.to, width, (x, from, to) => {
       const isUp = close[to - 1] >= open[from];
-      bars[isUp ? 0 : 1].push(x, top(series.most("volume", from, to)));
+      bars[isUp ? 0 : 1].push(x, top(most.over(from, to)));
     });
   } else {
     for (let i = paint.from; i < paint.to; i += 1) {
@@ -363,9 +364,11 @@ function drawColumns(paint) {
   const wick = lineWidth(paint.dpr);
   /** @type {[number[], number[]]} */
   const bars = [[], []];
+  const most = series.most("high");
+  const least = series.least("low");
   eachColumn(paint, series.slot, paint.from, paint.to, wick, (x, from, to) => {
-    const top = Math.round(scale.yOf(series.most("high", from, to)));
-    const bottom = Math.round(scale.yOf(series.least("low", from, to)));
+    const top = Math.round(scale.yOf(most.over(from, to)));
+    const bottom = Math.round(scale.yOf(least.over(from, to)));
     bars[close[to - 1] >= open[from] ? 0 : 1].push(x, top, Math.max(wick, bottom - top));
   });
   bars.forEach((list, kind) => {
@@ -482,7 +485,7 @@ export function drawTags(paint) {
  * @param {Tag & {height: number}} tag
  * @param {number} top
  */
-function drawTag(paint, tag, top) {
+export function drawTag(paint, tag, top) {
   const { ctx, dpr, right } = paint;
   const arrow = tag.y < 0 ? "▲" : tag.y > paint.pane.bottom ? "▼" : "";
   ctx.fillStyle = tag.fill;
@@ -500,43 +503,3 @@ function drawTag(paint, tag, top) {
     ctx.fillText(tag.note, right + 8 * dpr, top + 22.5 * dpr);
   }
 }
-
-/**
- * Lines through all panes, the value at the pointer's height, and the candle's time.
- * @param {Paint} paint
- * @param {{x: number, y: number | null, time: string}} at  device pixels
- */
-export function drawCrosshair(paint, at) {
-  const { ctx, theme, dpr, bottom } = paint;
-  const width = lineWidth(dpr);
-  ctx.strokeStyle = theme.crosshair;
-  ctx.lineWidth = width;
-  ctx.setLineDash([4 * dpr, 4 * dpr]);
-  ctx.beginPath();
-  const x = Math.round(at.x) + (width % 2) / 2;
-  ctx.moveTo(x, 0);
-  ctx.lineTo(x, bottom);
-  if (at.y !== null) {
-    const y = Math.round(at.y) + (width % 2) / 2;
-    ctx.moveTo(0, y);
-    ctx.lineTo(paint.right, y);
-  }
-  ctx.stroke();
-  ctx.setLineDash([]);
-  const { y } = at;
-  const pane = y === null ? undefined : paint.panes.find((one) => y >= one.top && y < one.bottom);
-  if (y !== null && pane !== undefined) {
-    const text = pane.text(pane.scale.priceOf(y));
-    const tag = { y, text, fill: theme.crosshairTag, ink: theme.crosshairInk, height: 18 * dpr };
-    drawTag({ ...paint, pane }, tag, Math.round(y - 9 * dpr));
-  }
-  setFont(paint, 11, 600);
-  const room = widthOf(ctx, at.time) + 14 * dpr;
-  const left = Math.round(Math.min(Math.max(0, at.x - room / 2), paint.right - room));
-  ctx.fillStyle = theme.crosshairTag;
-  ctx.fillRect(left, bottom, Math.round(room), 22 * dpr);
-  ctx.fillStyle = theme.crosshairInk;
-  alignText(ctx, "left", "middle");
-  ctx.fillText(at.time, left + 7 * dpr, bottom + 12 * dpr);
-}
-

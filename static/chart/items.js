@@ -18,13 +18,13 @@ import { drawLine } from "./lines.js";
 // Closer together than this, labels and dots would hide what they belong to.
 const LABELS_NEED_PX = 22;
 const DOTS_NEED_PX = 10;
-/** @type {Record<string, {sign: 1 | -1, isHidden: boolean}>} */
-const KINDS = {
-  bullish: { sign: 1, isHidden: false },
-  bearish: { sign: -1, isHidden: false },
-  hidden_bullish: { sign: 1, isHidden: true },
-  hidden_bearish: { sign: -1, isHidden: true },
-};
+/** @type {{type: string, sign: 1 | -1, isHidden: boolean}[]} */
+const KINDS = [
+  { type: "bullish", sign: 1, isHidden: false },
+  { type: "bearish", sign: -1, isHidden: false },
+  { type: "hidden_bullish", sign: 1, isHidden: true },
+  { type: "hidden_bearish", sign: -1, isHidden: true },
+];
 
 /** Swing points in their slots, oldest first. */
 export class Swings {
@@ -36,10 +36,10 @@ export class Swings {
     this.items = items;
     this.slot = Float64Array.from(items, (item) => series.slotOf(item.index));
     this.value = Float64Array.from(items, (item) => item.value);
-    this.low = new Extremes(this.value, 1);
-    this.high = new Extremes(this.value, -1);
-    if (items.length > 0) this.low.touch(0, items.length);
-    if (items.length > 0) this.high.touch(0, items.length);
+    this.least = new Extremes(this.value, 1);
+    this.most = new Extremes(this.value, -1);
+    if (items.length > 0) this.least.touch(0, items.length);
+    if (items.length > 0) this.most.touch(0, items.length);
   }
 
   /**
@@ -62,13 +62,10 @@ export class Swings {
  */
 export function drawZigzag(paint, swings) {
   const [from, to] = swings.inView(paint);
-  const { items, low, high } = swings;
+  const { items, slot, value, least, most } = swings;
   let end = to;
   while (end - 1 > from && !items[end - 1].confirmed) end -= 1;
-  const track = {
-    slot: swings.slot, value: swings.value, from, to: end,
-    least: low.over.bind(low), most: high.over.bind(high),
-  };
+  const track = { slot, value, from, to: end, least, most };
   const width = paint.spacing < 2 * paint.dpr ? 1 : 1.5;
   drawLine(paint, track, paint.theme.zigzag, { width });
   drawLine(paint, { ...track, from: end - 1, to }, paint.theme.zigzag, { width, dash: [5, 4] });
@@ -108,9 +105,16 @@ export class Divergences {
    * @param {Divergence[]} items  by absolute indices
    */
   constructor(series, items) {
-    this.items = items.filter((item) => item.type in KINDS).sort((a, b) => a.startIndex - b.startIndex);
-    this.start = Float64Array.from(this.items, (item) => series.slotOf(item.startIndex));
-    this.end = Float64Array.from(this.items, (item) => series.slotOf(item.endIndex));
+    const known = items.filter((item) => KINDS.some((kind) => kind.type === item.type));
+    known.sort((a, b) => a.startIndex - b.startIndex);
+    const column = (/** @type {(item: Divergence) => number} */ of) => Float64Array.from(known, of);
+    this.start = column((item) => series.slotOf(item.startIndex));
+    this.end = column((item) => series.slotOf(item.endIndex));
+    this.Price = [column((item) => item.startPrice), column((item) => item.endPrice)];
+    this.RSI = [column((item) => item.startRSI), column((item) => item.endRSI)];
+    /** Index of its kind; beyond them those that may still vanish. */
+    this.look = column((item) =>
+      KINDS.findIndex((kind) => kind.type === item.type) + (item.confirmed === false ? KINDS.length : 0));
     this.longest = this.end.reduce((longest, end, k) => Math.max(longest, end - this.start[k]), 0);
   }
 }
@@ -123,40 +127,61 @@ export class Divergences {
  * @param {"Price" | "RSI"} what  which of their values this pane shows
  */
 export function drawDivergences(paint, divergences, what) {
-  const { items, start, end, longest } = divergences;
-  const { ctx, theme, dpr, scale, right } = paint;
-  const from = lowerBound(start, 0, items.length, paint.slotAt(0) - longest);
-  const to = lowerBound(start, 0, items.length, paint.slotAt(right));
-  /** Lines of one look are stroked at once. @type {Map<string, number[][]>} */
-  const looks = new Map();
+  const { ctx, dpr, theme } = paint;
+  /** @type {Box[]} */
+  const taken = [];
+  sorted(paint, divergences, what).forEach(({ lines, bars }, k) => {
+    const { type, sign, isHidden } = KINDS[k % KINDS.length];
+    const colour = sign > 0 ? theme.bull : theme.bear;
+    ctx.globalAlpha = k < KINDS.length ? 1 : 0.6;
+    strokeLines(paint, lines, colour, isHidden);
+    for (const [x, top, width, bottom] of bars) ctx.fillRect(x, top, width, bottom - top);
+    const roomy = lines.filter((line) => line[2] - line[0] >= DOTS_NEED_PX * dpr);
+    ends(paint, roomy, sign, colour);
+    if (what === "RSI") return;
+    // Newest first: where labels would overlap, the newest one is kept.
+    for (const line of roomy.reverse()) label(paint, line, { sign, colour, text: paint.words[type] }, taken);
+  });
+  ctx.globalAlpha = 1;
+}
+
+/**
+ * The lines in view by look, and for those too short to slant a bar in each pixel column: there may
+ * be many thousands.
+ * @param {Paint} paint
+ * @param {Divergences} divergences
+ * @param {"Price" | "RSI"} what
+ */
+function sorted(paint, divergences, what) {
+  const { start, end, look, longest } = divergences;
+  const [first, second] = divergences[what];
+  const { scale } = paint;
+  const thin = 2 * lineWidth(paint.dpr);
+  const from = lowerBound(start, 0, start.length, paint.slotAt(0) - longest);
+  const to = lowerBound(start, 0, start.length, paint.slotAt(paint.right));
+  const looks = Array.from({ length: 2 * KINDS.length }, () => ({
+    lines: /** @type {number[][]} */ ([]), bars: /** @type {number[][]} */ ([]),
+  }));
   for (let k = from; k < to; k += 1) {
     const x2 = paint.xOf(end[k]);
     if (x2 < 0) continue;
-    const item = items[k];
-    const line = [
-      paint.xOf(start[k]), scale.yOf(item[`start${what}`]), x2, scale.yOf(item[`end${what}`]),
-    ];
-    const look = item.type + (item.confirmed === false ? "?" : "");
-    const lines = looks.get(look);
-    if (lines === undefined) looks.set(look, [line]);
-    else lines.push(line);
-  }
-  /** @type {Box[]} */
-  const taken = [];
-  for (const [look, lines] of looks) {
-    const type = look.replace("?", "");
-    const { sign, isHidden } = KINDS[type];
-    const colour = sign > 0 ? theme.bull : theme.bear;
-    ctx.globalAlpha = look === type ? 1 : 0.6;
-    strokeLines(paint, lines, colour, isHidden);
-    const roomy = lines.filter((line) => line[2] - line[0] >= DOTS_NEED_PX * dpr);
-    ends(paint, roomy, sign, colour);
-    if (what === "Price") {
-      // Newest first: where labels would overlap, the newest one is kept.
-      for (const line of roomy.reverse()) label(paint, line, { sign, colour, text: paint.words[type] }, taken);
+    const { lines, bars } = looks[look[k]];
+    const [x1, y1, y2] = [paint.xOf(start[k]), scale.yOf(first[k]), scale.yOf(second[k])];
+    if (x2 - x1 > thin) {
+      lines.push([x1, y1, x2, y2]);
+      continue;
+    }
+    const x = Math.floor(x1);
+    const top = Math.round(Math.min(y1, y2));
+    const bottom = Math.max(top + thin, Math.round(Math.max(y1, y2)));
+    const bar = bars[bars.length - 1];
+    if (bar === undefined || bar[0] !== x) bars.push([x, top, thin, bottom]);
+    else {
+      bar[1] = Math.min(bar[1], top);
+      bar[3] = Math.max(bar[3], bottom);
     }
   }
-  ctx.globalAlpha = 1;
+  return looks;
 }
 
 /**
@@ -165,26 +190,17 @@ export function drawDivergences(paint, divergences, what) {
  * @param {string} colour
  * @param {boolean} isHidden
  */
-function strokeLines(paint, lines, colour, isHidden) {
-  const { ctx, dpr } = paint;
-  const thin = 2 * lineWidth(dpr);
+function strokeLines({ ctx, dpr }, lines, colour, isHidden) {
   ctx.strokeStyle = ctx.fillStyle = colour;
+  if (lines.length === 0) return;
   ctx.lineWidth = 2 * dpr;
   ctx.setLineDash(isHidden ? [6 * dpr, 4 * dpr] : []);
   ctx.beginPath();
-  let strokes = 0;
   for (const [x1, y1, x2, y2] of lines) {
-    if (x2 - x1 <= thin) {
-      // Too short to slant: a bar, a stretch of it if it is hidden.
-      const top = Math.round(Math.min(y1, y2));
-      ctx.fillRect(Math.floor(x1), top, thin, Math.max(thin, Math.round(Math.abs(y2 - y1))));
-      continue;
-    }
     ctx.moveTo(x1, y1);
     ctx.lineTo(x2, y2);
-    strokes += 1;
   }
-  if (strokes > 0) ctx.stroke();
+  ctx.stroke();
   ctx.setLineDash([]);
 }
 

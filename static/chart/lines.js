@@ -14,8 +14,8 @@ import { eachColumn, lineWidth } from "./draw.js";
  * @property {Float64Array} value
  * @property {number} from
  * @property {number} to
- * @property {(from: number, to: number) => number} least
- * @property {(from: number, to: number) => number} most
+ * @property {import("./columns.js").Extremes} least  of stretches of `value`
+ * @property {import("./columns.js").Extremes} most
  */
 
 /**
@@ -32,8 +32,8 @@ export function trackOf(series, name, from, to) {
     // One more on each side, so that the line reaches the edges.
     from: Math.max(series.first, from - 1),
     to: Math.min(series.end, to + 1),
-    least: (a, b) => series.least(name, a, b),
-    most: (a, b) => series.most(name, a, b),
+    least: series.least(name),
+    most: series.most(name),
   };
 }
 
@@ -87,8 +87,8 @@ function drawBars(paint, track, colour, thick) {
   let before = NaN;
   eachColumn(paint, slot, track.from, track.to, step, (x, from, to) => {
     // The stretch from the point before belongs to this column: the line has no holes.
-    const low = Math.min(track.least(from, to), before === before ? before : Infinity);
-    const high = Math.max(track.most(from, to), before === before ? before : -Infinity);
+    const low = Math.min(track.least.over(from, to), before === before ? before : Infinity);
+    const high = Math.max(track.most.over(from, to), before === before ? before : -Infinity);
     before = value[to - 1];
     if (!(low <= high)) return;
     const top = Math.round(scale.yOf(high) - thick / 2);
@@ -116,7 +116,7 @@ export function drawHistogram(paint, name, width) {
     };
     if (isDense) {
       eachColumn(paint, slot, paint.from, paint.to, step, (x, from, to) => {
-        bar(x, isUp ? series.most(name, from, to) : series.least(name, from, to));
+        bar(x, (isUp ? series.most(name) : series.least(name)).over(from, to));
       });
     } else {
       const values = series.columns[name];

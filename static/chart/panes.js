@@ -125,8 +125,8 @@ export function scaleOf(plan, series, from, to, { decimals, range }) {
   let low = Math.min(Infinity, ...plan.guides);
   let high = Math.max(-Infinity, ...plan.guides);
   for (const name of names) {
-    low = Math.min(low, series.least(name, from, to));
-    high = Math.max(high, series.most(name, from, to));
+    low = Math.min(low, series.least(name).over(from, to));
+    high = Math.max(high, series.most(name).over(from, to));
   }
   if (!(low <= high)) [low, high] = [0, 1];
   const room = (high - low || Math.abs(high) || 1) * MARGIN;

@@ -6,25 +6,18 @@
  * nothing else.
  */
 
-import { fixed, openTime } from "../lib/format.js";
 import { Series } from "./columns.js";
-import * as draw from "./draw.js";
-import { Divergences, Swings, drawDivergences, drawZigzag } from "./items.js";
-import { drawHistogram, drawLine, trackOf } from "./lines.js";
-import { laidOut, plansOf, scaleOf } from "./panes.js";
-import { PriceScale, priceTicks, timeTicks, zoneOffset } from "./scale.js";
+import { Divergences, Swings } from "./items.js";
+import { drawPicture } from "./picture.js";
 
-const TIME_AXIS_PX = 24;
 const DAY_MS = 86_400_000;
 const FIRST_SPACING_PX = 8;
 const MAX_SPACING_PX = 64;
 const RIGHT_MARGIN_SLOTS = 6;
 const LEAST_VISIBLE_SLOTS = 5;
-// Stop and target widen the price range only while candles keep at least this share of it.
-const LEAST_CANDLE_SHARE = 0.4;
 // Older rows are asked for while this many screens of them are still here.
 const OLDER_AHEAD_SCREENS = 2;
-const LINE_DASHES = [[], [6, 3], [2, 3], [8, 3, 2, 3]];
+const EXTRAS = { marks: () => import("./marks.js"), crosshair: () => import("./crosshair.js") };
 /** The texts inside the picture, in English. */
 const WORDS = {
   missing: "missing", long: "Long", short: "Short", stop: "Stop", target: "Target",
@@ -84,8 +77,6 @@ export class Chart {
     this.trades = [];
     /** @type {any | null} */
     this.position = null;
-    /** @type {typeof import("./marks.js") | null} */
-    this.marks = null;
     this.spacing = FIRST_SPACING_PX;
     /** The slot at the right edge of the plot. */
     this.right = 0;
@@ -94,7 +85,7 @@ export class Chart {
     this.frameRequest = 0;
     this.isTopDirty = false;
     this.askedBefore = -1;
-    /** What was drawn last. @type {draw.Paint | null} */
+    /** What was drawn last. @type {import("./draw.js").Paint | null} */
     this.paint = null;
     this.dpr = 1;
     this.axisWidth = 64;
@@ -132,7 +123,7 @@ export class Chart {
     const ahead = this.right - series.lastSlot;
     change();
     if (isFollowing) this.right = series.lastSlot + ahead;
-    this.#clampView();
+    this.clampView();
     this.draw();
   }
 
@@ -154,62 +145,32 @@ export class Chart {
       const index = this.series.indexOfTime(Date.parse(trade.time));
       if (index >= 0) this.trades.push({ ...trade, index, slot: this.series.slot[index] });
     }
-    if (trades.length > 0) this.#needMarks();
+    if (trades.length > 0) this.#need("marks");
     this.draw();
   }
 
   /** @param {any | null} position */
   setPosition(position) {
     this.position = position;
-    if (position !== null) this.#needMarks();
+    if (position !== null) this.#need("marks");
     this.draw();
   }
 
-  /** Lines of positions and trades are code of their own, for those who trade. */
-  #needMarks() {
-    if (this.marks !== null || this.marksRequest !== undefined) return;
-    this.marksRequest = import("./marks.js").then((marks) => {
-      this.marks = marks;
-      this.draw();
-    });
-  }
-
-  /** @type {Promise<void> | undefined} */
-  marksRequest;
-
   /**
-   * Take an answer of GET /data. Lists that it leaves out (null) are unchanged.
-   * @param {any} answer
+   * Fetch code for what is not in every picture when it is first needed, and draw again.
+   * @param {keyof typeof EXTRAS} name
    */
-  apply(answer) {
-    const { meta } = answer;
-    const market = [meta.venue, meta.symbol, meta.interval].join(" ");
-    const isSameMarket = market === this.market && this.series.count > 0;
-    this.market = market;
-    this.decimals = meta.priceDecimals;
-    this.title = meta.title;
-    if (!isSameMarket) this.setSeries(new Series());
-    const { series } = this;
-    const rightMs = series.timeOfSlot(this.right);
-    const crosshairMs = this.crosshair === null ? 0 : series.timeOfSlot(this.crosshair.slot);
-    const wasFollowing = this.isFollowing;
-    this.update(() => series.apply(answer, meta));
-    if (!answer.increment && isSameMarket) {
-      // Slots were numbered anew: the view stays at its time.
-      if (!wasFollowing) this.right = series.slotOfTime(rightMs) + this.right - Math.round(this.right);
-      if (this.crosshair !== null) this.crosshair.slot = series.slotOfTime(crosshairMs);
-      this.#clampView();
-    }
-    // Indices of such an answer count from where it begins: times are what stays.
-    this.setItems({
-      zigzag: answer.zigzag && indexed(series, answer.zigzag, ["index", "time"]),
-      divergences: answer.divergences
-        && indexed(series, answer.divergences, ["startIndex", "startTime"], ["endIndex", "endTime"]),
+  #need(name) {
+    this.#fetching[name] ??= EXTRAS[name]().then((module) => {
+      Object.assign(this.#extras, { [name]: module });
+      this.drawNow();
     });
-    this.setTrades(answer.trades ?? this.rawTrades);
-    this.setPosition(answer.position);
-    if (!isSameMarket) this.reset();
   }
+
+  /** @type {{marks?: typeof import("./marks.js"), crosshair?: typeof import("./crosshair.js")}} */
+  #extras = {};
+  /** @type {{[name: string]: Promise<void>}} */
+  #fetching = {};
 
   /** Show the newest candles at the usual width. */
   reset() {
@@ -294,7 +255,7 @@ export class Chart {
   /** @param {number} pixels positive: towards older candles */
   panBy(pixels) {
     this.right -= pixels / this.spacing;
-    this.#clampView();
+    this.clampView();
     this.draw();
   }
 
@@ -307,7 +268,7 @@ export class Chart {
     const slot = this.slotOf(x);
     this.spacing = Math.min(MAX_SPACING_PX, Math.max(this.#leastSpacing(), this.spacing * factor));
     this.right = slot + (this.plotWidth - x) / this.spacing;
-    this.#clampView();
+    this.clampView();
     this.draw();
   }
 
@@ -326,13 +287,13 @@ export class Chart {
 
   goLive() {
     this.right = this.series.lastSlot + Math.min(RIGHT_MARGIN_SLOTS, 48 / this.spacing);
-    this.#clampView();
+    this.clampView();
     this.draw();
   }
 
   goFirst() {
     this.right = this.series.firstSlot - 1 + this.plotWidth / this.spacing;
-    this.#clampView();
+    this.clampView();
     this.draw();
   }
 
@@ -345,7 +306,7 @@ export class Chart {
     const [from, to] = [this.series.slotOf(first) - 0.5, this.series.slotOf(last) + 0.5];
     this.spacing = Math.min(MAX_SPACING_PX, Math.max(this.#leastSpacing(), this.plotWidth / (to - from)));
     this.right = to;
-    this.#clampView();
+    this.clampView();
     this.draw();
   }
 
@@ -354,7 +315,8 @@ export class Chart {
     return Math.min(FIRST_SPACING_PX, this.plotWidth / Math.max(LEAST_VISIBLE_SLOTS, slots));
   }
 
-  #clampView() {
+  /** Keep some candles in view. */
+  clampView() {
     const { series } = this;
     const width = this.plotWidth / this.spacing;
     const most = series.lastSlot + width - LEAST_VISIBLE_SLOTS;
@@ -434,7 +396,7 @@ export class Chart {
     const { series } = this;
     if (series.count === 0) return;
     const current = this.crosshair === null ? -1 : series.nearest(this.crosshair.slot);
-    const start = current >= 0 ? current + candles : this.#visible()[1] - 1;
+    const start = current >= 0 ? current + candles : this.visible()[1] - 1;
     this.pointAt(Math.min(series.last, Math.max(series.first, start)));
   }
 
@@ -471,82 +433,16 @@ export class Chart {
     const { ctx, canvas, series } = this;
     ctx.fillStyle = this.theme.surface ?? "Canvas";
     ctx.fillRect(0, 0, canvas.width, canvas.height);
-    if (series.count > 0) this.#drawSeries();
+    if (series.count > 0) this.paint = drawPicture(this, this.#extras.marks);
     this.#drawCrosshair();
     if (series.count === 0) return;
-    const [from, to] = this.#visible();
+    const [from, to] = this.visible();
     this.onRange(from, to - 1);
     const isNear = from - series.first < OLDER_AHEAD_SCREENS * (to - from);
     if (isNear && series.first > 0 && this.askedBefore !== series.first) {
       this.askedBefore = series.first;
       this.needsOlder();
     }
-  }
-
-  #drawSeries() {
-    const paint = this.#preparePaint();
-    if (this.#fitAxis(paint)) {
-      this.#drawSeries();
-      return;
-    }
-    this.paint = paint;
-    const { dpr, panes } = paint;
-    const times = timeTicks(
-      this.series, this.slotOf(0), this.right, 84 / this.spacing, this.shownZone,
-    );
-    draw.drawGaps(paint);
-    for (const pane of panes) {
-      const own = { ...paint, pane, scale: pane.scale };
-      draw.drawGrid(own, times);
-      draw.clipped(own, (clip) => (pane.name === "price" ? this.#drawPrice(clip) : this.#drawPane(clip)));
-    }
-    // In the volume pane, where no label of a level can cover it.
-    const second = panes[1]?.top ?? paint.bottom - 24 * dpr;
-    draw.drawTitle(paint, this.title, second + 6 * dpr);
-    draw.drawAxes(paint, times);
-    for (const pane of panes) draw.drawLabels({ ...paint, pane, scale: pane.scale });
-    draw.drawTags(paint);
-  }
-
-  /** @param {draw.Paint} paint */
-  #drawPrice(paint) {
-    const { position, marks, layers } = this;
-    if (position !== null && marks) marks.drawPositionZones(paint, position, this.#openSlot(position));
-    draw.drawCandles(paint);
-    this.#drawLines(paint);
-    if (layers.zigzag) drawZigzag(paint, this.swings);
-    if (layers.divergences) drawDivergences(paint, this.divergences, "Price");
-    draw.drawLastPrice(paint, this.venueNow());
-    if (position !== null && marks) marks.drawPositionLines(paint, position);
-    if (layers.trades && marks) marks.drawMarks(paint, this.trades);
-  }
-
-  /** @param {draw.Paint} paint */
-  #drawPane(paint) {
-    const { pane } = paint;
-    if (pane.name === "volume") draw.drawVolume(paint);
-    if (pane.histogram && paint.series.columns[pane.histogram]) {
-      drawHistogram(paint, pane.histogram, paint.spacing * 0.5);
-    }
-    this.#drawLines(paint);
-    if (pane.name === "rsi" && this.layers.divergences) drawDivergences(paint, this.divergences, "RSI");
-    if (pane.title !== "") draw.drawTitle(paint, pane.title, pane.top + 6 * paint.dpr);
-  }
-
-  /** @param {draw.Paint} paint */
-  #drawLines(paint) {
-    paint.pane.lines.forEach((name, k) => {
-      const colour = paint.theme[`line${(k % 4) + 1}`] ?? paint.theme.text;
-      const track = trackOf(paint.series, name, paint.from, paint.to);
-      drawLine(paint, track, colour, { dash: LINE_DASHES[k % 4] });
-    });
-  }
-
-  /** @param {any} position */
-  #openSlot(position) {
-    if (position.openTime === null) return -1e9;
-    const index = this.series.indexOfTime(Date.parse(position.openTime));
-    return index < 0 ? -1e9 : this.series.slot[index];
   }
 
   #drawCrosshair() {
@@ -558,121 +454,17 @@ export class Chart {
     // An empty canvas would still be laid over the other one in each frame.
     top.hidden = isEmpty;
     if (this.crosshair === null || isEmpty) return;
+    const { crosshair } = this.#extras;
     const { slot, y } = this.crosshair;
-    const ms = series.timeOfSlot(slot);
-    const time = openTime(ms + zoneOffset(ms, this.shownZone), series.intervalMs);
-    draw.drawCrosshair(
-      { ...paint, ctx: topCtx }, { x: paint.xOf(slot), y: y === null ? null : y * this.dpr, time },
-    );
-  }
-
-  /** @returns {draw.Paint} */
-  #preparePaint() {
-    const { ctx, dpr, series, spacing, right, decimals, canvas } = this;
-    const [from, to] = this.#visible();
-    const edge = Math.round(canvas.width - this.axisWidth * dpr);
-    const bottom = Math.round(canvas.height - TIME_AXIS_PX * dpr);
-    const plans = laidOut(plansOf(series, this.layers, this.plots), this.shares, bottom, dpr);
-    const panes = plans.map((plan) => {
-      const range = this.ranges.get(plan.name);
-      const scaled = plan.name === "price"
-        ? { scale: this.#priceScale(plan, from, to), tick: 10 ** -decimals, text: draw.priceText(decimals) }
-        : scaleOf(plan, series, from, to, { decimals, range });
-      const height = plan.bottom - plan.top;
-      const gap = dpr * (height < 120 * dpr ? 22 : height < 300 * dpr ? 34 : 46);
-      return { ...plan, ...scaled, ticks: priceTicks(scaled.scale, gap, scaled.tick) };
-    });
-    const step = spacing * dpr;
-    return {
-      ctx, dpr, series, from, to, panes, decimals, bottom,
-      theme: this.theme, words: this.words, zone: this.zone,
-      width: canvas.width, height: canvas.height,
-      right: edge,
-      pane: panes[0],
-      scale: panes[0].scale,
-      xOf: (slot) => edge - (right - slot) * step,
-      slotAt: (x) => right - (edge - x) / step,
-      spacing: step,
-      tags: [],
-    };
+    if (crosshair === undefined) this.#need("crosshair");
+    else crosshair.drawCrosshair({ ...paint, ctx: topCtx }, slot, y === null ? null : y * this.dpr);
   }
 
   /** @returns {Range} first visible candle, and one after the last */
-  #visible() {
+  visible() {
     const from = this.series.firstFrom(this.slotOf(0) - 0.5);
     const to = this.series.firstFrom(this.right + 0.5);
     return [from, to];
-  }
-
-  /**
-   * @param {{top: number, bottom: number}} pane
-   * @param {number} from
-   * @param {number} to
-   */
-  #priceScale(pane, from, to) {
-    const fixedRange = this.ranges.get("price");
-    if (fixedRange !== undefined) {
-      const isLog = this.isLog && fixedRange[0] > 0;
-      return new PriceScale(fixedRange[0], fixedRange[1], pane.top, pane.bottom, isLog);
-    }
-    let [low, high] = this.#priceRange(from, to);
-    const candles = Math.max(high - low, 10 ** -this.decimals * 4);
-    for (const level of this.#levelsToFit()) {
-      const [wideLow, wideHigh] = [Math.min(low, level), Math.max(high, level)];
-      if (candles >= LEAST_CANDLE_SHARE * (wideHigh - wideLow)) [low, high] = [wideLow, wideHigh];
-    }
-    const isLog = this.isLog && low > 0;
-    const middle = (low + high) / 2;
-    const half = (Math.max(high - low, candles) / 2) * 1.02;
-    const top = pane.top + 26 * this.dpr;
-    const bottom = Math.max(top + 1, pane.bottom - 22 * this.dpr);
-    const inner = new PriceScale(isLog ? low : middle - half, isLog ? high : middle + half, top, bottom, isLog);
-    // Ticks and lines reach into the margins above and below the candles.
-    return new PriceScale(
-      inner.priceOf(pane.bottom), inner.priceOf(pane.top), pane.top, pane.bottom, isLog,
-    );
-  }
-
-  /**
-   * @param {number} from
-   * @param {number} to
-   * @returns {Range}
-   */
-  #priceRange(from, to) {
-    const { series } = this;
-    const low = series.least("low", from, to);
-    const high = series.most("high", from, to);
-    if (low <= high) return [low, high];
-    const close = series.close[series.last];
-    return [close, close];
-  }
-
-  #levelsToFit() {
-    if (this.position === null || !this.isFollowing) return [];
-    const { entryPrice, stopPrice, targetPrice } = this.position;
-    return [entryPrice, stopPrice, targetPrice].filter((level) => level !== null).map(Number);
-  }
-
-  /**
-   * Widen or narrow the price axis to its labels; true where it changed.
-   * @param {draw.Paint} paint
-   */
-  #fitAxis(paint) {
-    draw.setFont(paint, 11, 600);
-    const { position, decimals } = this;
-    const levels = position === null ? [] : [position.targetPrice, position.stopPrice];
-    let widest = 0;
-    for (const text of levels) {
-      if (text !== null) widest = Math.max(widest, draw.widthOf(paint.ctx, fixed(Number(text), decimals)));
-    }
-    for (const pane of paint.panes) {
-      for (const tick of pane.ticks) widest = Math.max(widest, draw.widthOf(paint.ctx, pane.text(tick)));
-    }
-    const wanted = Math.ceil((widest / this.dpr + 16) / 8) * 8;
-    // Hysteresis: an axis that breathes with every digit would shake the whole chart.
-    if (wanted <= this.axisWidth && wanted >= this.axisWidth - 16) return false;
-    this.axisWidth = wanted;
-    return true;
   }
 
   /** @param {ResizeObserverEntry} [entry] */
@@ -689,7 +481,7 @@ export class Chart {
       if (canvas.height !== height) canvas.height = height;
     }
     this.isTopDirty = true;
-    if (oldPlot > 0) this.#clampView();
+    if (oldPlot > 0) this.clampView();
     if (this.theme.surface !== undefined) this.drawNow();
   }
 
@@ -712,21 +504,6 @@ export class Chart {
 function pixels(computed, measured) {
   if (measured !== undefined && Math.abs(measured - computed) <= 1) return Math.max(1, measured);
   return Math.max(1, Math.round(computed));
-}
-
-/**
- * Items whose indices are those of their times' candles; without those that lie before all.
- * @param {Series} series
- * @param {any[]} items
- * @param {...[string, string]} keys  of an index and of its time
- */
-function indexed(series, items, ...keys) {
-  const found = items.map((item) => {
-    const own = { ...item };
-    for (const [index, time] of keys) own[index] = series.indexOfTime(Date.parse(item[time]));
-    return own;
-  });
-  return found.filter((item) => keys.every(([index]) => item[index] >= 0));
 }
 
 /**
