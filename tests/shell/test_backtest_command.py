@@ -24,6 +24,7 @@ slow = await calculate_ema(data, 21)
 condition_true = len(data) > 1 and fast[-1] > slow[-1] and fast[-2] <= slow[-2]
 action_if_true = "long(1%risk@5x,sl=2%,rr=2)"
 """
+ANYWHERE = CROSSING.replace('coin = "BTCUSDT"\n', "")
 FALLING = CROSSING.replace("BTCUSDT", "ETHUSDT").replace("long", "short")
 
 
@@ -114,6 +115,17 @@ def test_one_script_may_read_the_account_and_another_not(folder: Path) -> None:
     assert {row["symbol"] for row in content["trades"]} == {"BTCUSDT", "ETHUSDT"}
 
 
+def test_one_script_runs_on_each_symbol_that_is_listed(folder: Path) -> None:
+    listed = report(folder, ANYWHERE, more=["--symbol", "BTCUSDT,ETHUSDT"])
+    apart = report(folder, CROSSING, CROSSING.replace("BTCUSDT", "ETHUSDT"))
+
+    assert [(row["script"], row["symbol"]) for row in listed["trades"]] == [
+        ("s0", row["symbol"]) for row in apart["trades"]
+    ]
+    assert [row["net"] for row in listed["trades"]] == [row["net"] for row in apart["trades"]]
+    assert [one["symbol"] for one in listed["scripts"]] == ["BTCUSDT", "ETHUSDT"]
+
+
 def test_every_candle_is_proved_also_beside_a_script_that_reads_the_account(folder: Path) -> None:
     reading = FALLING + "condition_true = condition_true and available_balance > 0\n"
 
@@ -165,6 +177,8 @@ def test_candles_on_which_a_script_fails_are_told_with_their_line(folder: Path) 
         ((CROSSING,), ("--html", "nowhere/page.html"), "no such folder"),
         ((CROSSING.replace("BTC", "XRP"),), (), "there are BTCUSDT 1h, ETHUSDT 1h"),
         (("import os",), (), "os"),
+        ((CROSSING,), ("--symbol", "BTCUSDT,ETHUSDT"), "no script runs on ETHUSDT of --symbol: s0"),
+        ((ANYWHERE, CROSSING), ("--symbol", "BTCUSDT,ETHUSDT"), "both trade BTCUSDT"),
     ],
 )
 def test_what_cannot_be_tested_is_one_clear_error(

@@ -313,7 +313,7 @@ def test_an_unprivileged_engine_runs_scripts_locked_in(tmp_path: Path) -> None:
         "    account = AccountView(available_balance=1.0)\n"
         "    asked = EvaluationRequest(candles=candles, account=account)\n"
         "    print((await executor.evaluate(asked)).prints)\n"
-        "    pid = executor._worker.process.pid\n"
+        "    pid = executor._keeper.worker.process.pid\n"
         "    print(resource.prlimit(pid, resource.RLIMIT_CPU)[0] > 0)\n"
         "    await executor.close()\n"
         "asyncio.run(main())\n"
