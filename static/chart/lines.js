@@ -56,6 +56,7 @@ export function drawLine(paint, track, colour, { width = 1, dash = [] } = {}) {
   }
   ctx.strokeStyle = colour;
   ctx.lineWidth = width * dpr;
+  ctx.lineJoin = "round"; // a mitre would overshoot the extremes
   ctx.setLineDash(dash.map((length) => length * dpr));
   ctx.beginPath();
   let isOpen = false;
