@@ -45,7 +45,7 @@ async def run(app: App) -> int:
     except OSError as error:
         raise ConfigError(f"cannot use the data directory {folder}: {error.strerror}") from None
     report = await import_klines(
-        _Lazily(app, folder), path, symbol=config.symbol, interval=config.interval[0]
+        _Lazily(app, folder), path, symbol=config.only_symbol, interval=config.interval[0]
     )
     app.console.say(
         f"{report.symbol} {report.interval}: {report.rows:,} candles from "
