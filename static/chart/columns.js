@@ -14,6 +14,7 @@ const FIRST_CAPACITY = 8192;
 // Below 2 ** LEAF_BITS rows a scan is as quick as a level more.
 const LEAF_BITS = 3;
 const LEAF = 1 << LEAF_BITS;
+const LONGEST_SCAN = 2048;
 
 /**
  * @typedef {{[name: string]: Float64Array}} Columns
@@ -21,22 +22,31 @@ const LEAF = 1 << LEAF_BITS;
 
 /**
  * The least (sign 1) or greatest (sign -1) value of any stretch of a column, in O(log n): a pyramid
- * whose levels hold the extreme of 8, 16, 32, ... rows. NaN counts for nothing. A node is read only
- * where all its rows are here, so what lies beyond them need not be set.
+ * whose levels hold the extreme of 8, 16, 32, ... rows. NaN counts for nothing. It is built when a
+ * stretch is first too long to be scanned. A node is read only where all its rows are here, so what
+ * lies beyond them need not be set.
  */
 export class Extremes {
   /**
    * @param {Float64Array} column
    * @param {1 | -1} sign
+   * @param {number} from  the rows that are here
+   * @param {number} to
    */
-  constructor(column, sign) {
+  constructor(column, sign, from, to) {
     this.column = column;
     this.sign = sign;
+    this.from = from;
+    this.to = to;
     /** @type {Float64Array[]} */
     this.levels = [];
-    for (let size = column.length >> LEAF_BITS; size > 0; size >>= 1) {
+  }
+
+  #build() {
+    for (let size = this.column.length >> LEAF_BITS; size > 0; size >>= 1) {
       this.levels.push(new Float64Array(size));
     }
+    this.touch(this.from, this.to);
   }
 
   /**
@@ -45,6 +55,8 @@ export class Extremes {
    * @param {number} to
    */
   touch(from, to) {
+    this.from = Math.min(this.from, from);
+    this.to = Math.max(this.to, to);
     const { column, levels, sign } = this;
     let first = from >> LEAF_BITS;
     let end = ((to - 1) >> LEAF_BITS) + 1;
@@ -75,6 +87,13 @@ export class Extremes {
     const { column, levels, sign } = this;
     let best = Infinity;
     let value = 0;
+    if (levels.length === 0) {
+      if (to - from > LONGEST_SCAN) this.#build();
+      else {
+        for (; from < to; from += 1) if ((value = column[from] * sign) < best) best = value;
+        return best * sign;
+      }
+    }
     for (; from < to && from & (LEAF - 1); from += 1) {
       if ((value = column[from] * sign) < best) best = value;
     }
@@ -283,8 +302,7 @@ export class Series {
     const key = name + sign;
     let pyramid = this.extremes.get(key);
     if (pyramid === undefined) {
-      pyramid = new Extremes(this.columns[name], sign);
-      if (this.count > 0) pyramid.touch(this.first, this.end);
+      pyramid = new Extremes(this.columns[name], sign, this.first, this.end);
       this.extremes.set(key, pyramid);
     }
     return pyramid;

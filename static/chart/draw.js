@@ -162,7 +162,10 @@ export function drawGrid(paint, times) {
  */
 export function drawTitle(paint, text, y) {
   const { ctx, dpr } = paint;
+  if (text === "") return;
   setFont(paint, 11);
+  ctx.fillStyle = paint.theme.surface;
+  ctx.fillRect(6 * dpr, y - 2 * dpr, Math.min(widthOf(ctx, text), paint.right - 16 * dpr) + 4 * dpr, 15 * dpr);
   ctx.fillStyle = paint.theme.muted;
   alignText(ctx, "left", "top");
   ctx.fillText(text, 8 * dpr, y, paint.right - 16 * dpr);

@@ -26,6 +26,17 @@ const KINDS = [
   { type: "hidden_bearish", sign: -1, isHidden: true },
 ];
 
+/**
+ * @template T
+ * @param {T[]} items
+ * @param {(item: T) => number} of
+ */
+function column(items, of) {
+  const values = new Float64Array(items.length);
+  for (let k = 0; k < items.length; k += 1) values[k] = of(items[k]);
+  return values;
+}
+
 /** Swing points in their slots, oldest first. */
 export class Swings {
   /**
@@ -34,12 +45,10 @@ export class Swings {
    */
   constructor(series, items) {
     this.items = items;
-    this.slot = Float64Array.from(items, (item) => series.slotOf(item.index));
-    this.value = Float64Array.from(items, (item) => item.value);
-    this.least = new Extremes(this.value, 1);
-    this.most = new Extremes(this.value, -1);
-    if (items.length > 0) this.least.touch(0, items.length);
-    if (items.length > 0) this.most.touch(0, items.length);
+    this.slot = column(items, (item) => series.slotOf(item.index));
+    this.value = column(items, (item) => item.value);
+    this.least = new Extremes(this.value, 1, 0, items.length);
+    this.most = new Extremes(this.value, -1, 0, items.length);
   }
 
   /**
@@ -107,13 +116,12 @@ export class Divergences {
   constructor(series, items) {
     const known = items.filter((item) => KINDS.some((kind) => kind.type === item.type));
     known.sort((a, b) => a.startIndex - b.startIndex);
-    const column = (/** @type {(item: Divergence) => number} */ of) => Float64Array.from(known, of);
-    this.start = column((item) => series.slotOf(item.startIndex));
-    this.end = column((item) => series.slotOf(item.endIndex));
-    this.Price = [column((item) => item.startPrice), column((item) => item.endPrice)];
-    this.RSI = [column((item) => item.startRSI), column((item) => item.endRSI)];
+    this.start = column(known, (item) => series.slotOf(item.startIndex));
+    this.end = column(known, (item) => series.slotOf(item.endIndex));
+    this.Price = [column(known, (item) => item.startPrice), column(known, (item) => item.endPrice)];
+    this.RSI = [column(known, (item) => item.startRSI), column(known, (item) => item.endRSI)];
     /** Index of its kind; beyond them those that may still vanish. */
-    this.look = column((item) =>
+    this.look = column(known, (item) =>
       KINDS.findIndex((kind) => kind.type === item.type) + (item.confirmed === false ? KINDS.length : 0));
     this.longest = this.end.reduce((longest, end, k) => Math.max(longest, end - this.start[k]), 0);
   }

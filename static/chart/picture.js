@@ -3,7 +3,10 @@
  */
 
 import { fixed } from "../lib/format.js";
-import * as draw from "./draw.js";
+import {
+  clipped, drawAxes, drawCandles, drawGaps, drawGrid, drawLabels,
+  drawLastPrice, drawTags, drawTitle, drawVolume, priceText, setFont, widthOf,
+} from "./draw.js";
 import { drawDivergences, drawZigzag } from "./items.js";
 import { drawHistogram, drawLine, trackOf } from "./lines.js";
 import { laidOut, plansOf, scaleOf } from "./panes.js";
@@ -31,21 +34,21 @@ export function drawPicture(chart, marks) {
   const { dpr, panes } = paint;
   const apart = 84 / chart.spacing;
   const times = timeTicks(chart.series, chart.slotOf(0), chart.right, apart, paint.zone);
-  draw.drawGaps(paint);
+  drawGaps(paint);
   for (const pane of panes) {
     const own = { ...paint, pane, scale: pane.scale };
-    draw.drawGrid(own, times);
-    draw.clipped(own, (clip) => {
+    drawGrid(own, times);
+    clipped(own, (clip) => {
       if (pane.name === "price") drawPrice(chart, marks, clip);
       else drawPane(chart, clip);
     });
   }
   // In the volume pane, where no label of a level can cover it.
   const below = panes[1]?.top ?? paint.bottom - 24 * dpr;
-  draw.drawTitle(paint, chart.title, below + 6 * dpr);
-  draw.drawAxes(paint, times);
-  for (const pane of panes) draw.drawLabels({ ...paint, pane, scale: pane.scale });
-  draw.drawTags(paint);
+  drawTitle(paint, chart.title, below + 6 * dpr);
+  drawAxes(paint, times);
+  for (const pane of panes) drawLabels({ ...paint, pane, scale: pane.scale });
+  drawTags(paint);
   return paint;
 }
 
@@ -57,11 +60,11 @@ export function drawPicture(chart, marks) {
 function drawPrice(chart, marks, paint) {
   const { position, layers } = chart;
   if (position !== null && marks) marks.drawPositionZones(paint, position, openSlot(chart));
-  draw.drawCandles(paint);
+  drawCandles(paint);
   drawLines(paint);
   if (layers.zigzag) drawZigzag(paint, chart.swings);
   if (layers.divergences) drawDivergences(paint, chart.divergences, "Price");
-  draw.drawLastPrice(paint, chart.venueNow());
+  drawLastPrice(paint, chart.venueNow());
   if (position !== null && marks) marks.drawPositionLines(paint, position);
   if (layers.trades && marks) marks.drawMarks(paint, chart.trades);
 }
@@ -72,13 +75,13 @@ function drawPrice(chart, marks, paint) {
  */
 function drawPane(chart, paint) {
   const { pane } = paint;
-  if (pane.name === "volume") draw.drawVolume(paint);
+  if (pane.name === "volume") drawVolume(paint);
   if (pane.histogram && paint.series.columns[pane.histogram]) {
     drawHistogram(paint, pane.histogram, paint.spacing * 0.5);
   }
   drawLines(paint);
   if (pane.name === "rsi" && chart.layers.divergences) drawDivergences(paint, chart.divergences, "RSI");
-  if (pane.title !== "") draw.drawTitle(paint, pane.title, pane.top + 6 * paint.dpr);
+  drawTitle(paint, pane.title, pane.top + 6 * paint.dpr);
 }
 
 /** @param {Paint} paint */
@@ -109,7 +112,7 @@ function paintOf(chart) {
   const panes = plans.map((plan) => {
     const range = chart.ranges.get(plan.name);
     const scaled = plan.name === "price"
-      ? { scale: priceScale(chart, plan, from, to), tick: 10 ** -decimals, text: draw.priceText(decimals) }
+      ? { scale: priceScale(chart, plan, from, to), tick: 10 ** -decimals, text: priceText(decimals) }
       : scaleOf(plan, series, from, to, { decimals, range });
     const height = plan.bottom - plan.top;
     const gap = dpr * (height < 120 * dpr ? 22 : height < 300 * dpr ? 34 : 46);
@@ -192,8 +195,8 @@ function fitAxis(chart, paint) {
   const texts = position === null ? [] : [position.targetPrice, position.stopPrice]
     .filter((level) => level !== null).map((level) => fixed(Number(level), decimals));
   for (const pane of paint.panes) texts.push(...pane.ticks.map(pane.text));
-  draw.setFont(paint, 11, 600);
-  const widest = Math.max(0, ...texts.map((text) => draw.widthOf(paint.ctx, text)));
+  setFont(paint, 11, 600);
+  const widest = Math.max(0, ...texts.map((text) => widthOf(paint.ctx, text)));
   const wanted = Math.ceil((widest / paint.dpr + 16) / 8) * 8;
   // Hysteresis: an axis that breathes with every digit would shake the whole chart.
   if (wanted <= chart.axisWidth && wanted >= chart.axisWidth - 16) return false;
