@@ -23,6 +23,7 @@ from milo.secret import Secret
 from milo.setting_values import (
     STEPPED,
     TimeRange,
+    read_address,
     read_amount,
     read_choice,
     read_intervals,
@@ -34,7 +35,6 @@ from milo.setting_values import (
     read_share_of_price,
     read_signed_percent,
     read_speed,
-    read_symbol,
     read_symbols,
     read_text,
     read_time_ms,
@@ -73,7 +73,12 @@ class Config:
     keys_file: Path | None = _setting(
         None, read_path, "the encrypted key file (default: keys.json in the data directory)"
     )
-    symbol: str = _setting("BTCUSDT", read_symbol, "symbol where none is given")
+    symbol: tuple[str, ...] = _setting(
+        ("BTCUSDT",),
+        read_symbols,
+        "symbol where none is given; a list runs a script that names none on each",
+        metavar="BTCUSDT,ETHUSDT",
+    )
     interval: tuple[str, ...] = _setting(
         ("1h",),
         read_intervals,
@@ -129,6 +134,19 @@ class Config:
     )
     no_chart: bool = _setting(False, read_truth, "serve no chart page during --loop")
     no_browser: bool = _setting(False, read_truth, "open no browser")
+    listen: str | None = _setting(
+        None,
+        read_address,
+        "serve the chart on this address instead of 127.0.0.1, behind a password that is asked for "
+        "at start; what it shows is not encrypted on the way",
+        metavar="ADDRESS",
+    )
+    i_know: bool = _setting(
+        False,
+        read_truth,
+        "allow --listen together with --live",
+        is_flag_only=True,
+    )
     max_daily_loss: Decimal = _setting(
         Decimal(20),
         read_percent,
@@ -220,6 +238,13 @@ class Config:
     @property
     def is_stepped(self) -> bool:
         return self.speed == STEPPED
+
+    @property
+    def only_symbol(self) -> str:
+        """The symbol, for what works on one; ConfigError where several are given."""
+        if len(self.symbol) > 1:
+            raise ConfigError(f"--symbol {','.join(self.symbol)}: only one symbol can be used here")
+        return self.symbol[0]
 
     @property
     def is_sim(self) -> bool:

@@ -89,6 +89,7 @@ class Purse:
         self.trades: list[Trade] = []
         self.change_ms: list[int] = []
         self.change_wallet: list[int] = []
+        self.change_symbol: list[str] = []
         self._day = -1
         self._day_wallet = start
 
@@ -109,7 +110,7 @@ class Purse:
         self.day_wallet(ms)
         fee = times(notional_of(price, signed_qty), self.taker_fee)
         self.locked += increase_position(position, signed_qty, price, leverage)
-        self._change(ms, -fee)
+        self._change(position.symbol, ms, -fee)
         self.fees += fee
         return fee
 
@@ -158,7 +159,7 @@ class Purse:
                 amount = funding_payment(position, due.marks_e8[place], rate)
                 position.wallet += amount
                 self.locked += amount
-                self._change(time_ms, amount)
+                self._change(position.symbol, time_ms, amount)
                 self.funding += amount
                 trade.funding += amount
             if kept is None or position.wallet <= kept:
@@ -175,15 +176,16 @@ class Purse:
         held = abs(position.qty)
         realized, released = reduce_position(position, qty, exit_.price)
         self.locked -= released
-        self._change(exit_.time_ms, realized - fee)
+        self._change(position.symbol, exit_.time_ms, realized - fee)
         self.realized += realized
         self.fees += fee
         self._write(position, trade, qty, exit_, realized, fee, held=held)
 
-    def _change(self, time_ms: int, amount: int) -> None:
+    def _change(self, symbol: str, time_ms: int, amount: int) -> None:
         self.wallet += amount
         self.change_ms.append(time_ms)
         self.change_wallet.append(self.wallet)
+        self.change_symbol.append(symbol)
 
     def _write(
         self,

@@ -57,6 +57,10 @@ COMMANDS: tuple[CommandSpec, ...] = (
         text="with --script: what the scripts would have done on stored candles",
     ),
     CommandSpec(
+        flag="chart", module="chart",
+        text="show stored candles on the chart page, without trading, until stopped",
+    ),
+    CommandSpec(
         flag="initdb", module="initdb", nargs="+", metavar="SYMBOL",
         text="fill the store with candles: all intervals, or those of --interval",
     ),
@@ -97,6 +101,10 @@ COMMANDS: tuple[CommandSpec, ...] = (
     CommandSpec(
         flag="import-klines", module="import_klines", nargs="one", metavar="FILE",
         text="store a CSV of candles (gzip too) under --symbol and --interval, for research",
+    ),
+    CommandSpec(
+        flag="import-funding", module="import_funding", nargs="one", metavar="FILE",
+        text="store a CSV of funding rates (gzip too) for backtests, under --symbol or its own",
     ),
     CommandSpec(
         flag="set-keys", module="set_keys", nargs="one", metavar="VENUE",

@@ -114,8 +114,8 @@ async def run_case(case: Case, folder: Path, good: ScriptExecutor, turn: asyncio
                 if isinstance(last, ScriptError) and last.breach:
                     break
             else:
-                assert executor._worker is not None
-                seen.good_after = await good_in(executor._worker.process)
+                assert executor._keeper.worker is not None
+                seen.good_after = await good_in(executor._keeper.worker.process)
     finally:
         await executor.close()
         path.unlink()

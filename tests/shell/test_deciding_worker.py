@@ -251,14 +251,14 @@ async def test_prefixes_of_held_candles_are_evaluated_as_if_nothing_came_after(
     await executor.start()
     await plain.start()
     await executor.hold(CANDLES)
-    worker = executor._worker
+    worker = executor._keeper.worker
 
     for count in (400, 30, 31, 200, 5):
         held = await executor.evaluate(request(CANDLES.prefix(count)))
         alone = await plain.evaluate(request(CANDLES.prefix(count)))
         assert (held.action, held.prints) == (alone.action, alone.prints)
 
-    assert executor._worker is worker
+    assert executor._keeper.worker is worker
     assert worker is not None
     assert len(worker.known) == len(CANDLES)
 
@@ -320,19 +320,19 @@ async def test_candles_that_are_not_there_are_refused(
 async def test_memory_grows_for_a_long_history_and_only_for_that(make: Make) -> None:
     executor = make("condition_true = lastclose > 0")
     await executor.start()
-    ordinary = executor._worker
+    ordinary = executor._keeper.worker
     assert ordinary is not None
     times = np.arange(60_000, dtype=np.int64) * 60_000
     price = np.full(60_000, 5.0)
     long = Candles.from_columns(times, price, price, price, price, price)
 
     await executor.decide(CANDLES)
-    same = executor._worker
+    same = executor._keeper.worker
     decisions = await executor.decide(long, first=59_000)
 
     assert same is ordinary
-    assert executor._worker is not None
-    assert executor._worker.memory_mb > ordinary.memory_mb
+    assert executor._keeper.worker is not None
+    assert executor._keeper.worker.memory_mb > ordinary.memory_mb
     assert decisions.error_count == 0
 
 

@@ -21,7 +21,7 @@ from milo.clock import monotonic_s
 from milo.errors import ScriptError
 from milo.inbox import Signal
 from milo.model import Candle, ScriptResult
-from milo.script.worker import process
+from milo.script.worker import spawn
 from script_engine import ScriptEngine, Slot, _intent_of
 from script_executor import AccountView, EvaluationRequest, ScriptExecutor, ScriptLimits
 from tests.script_runs import walk
@@ -119,7 +119,7 @@ class Fake:
             ),
             encoding="utf-8",
         )
-        self._monkeypatch.setattr(process.boot, "__file__", str(program))
+        self._monkeypatch.setattr(spawn, "BOOT", program)
         script = self._folder / "my.script"
         script.write_text("condition_true = True\n", encoding="utf-8")
         self.made.append(ScriptExecutor(script, limits=IMPATIENT, is_trusted=True))
@@ -151,8 +151,8 @@ async def fails(work: Callable[[], Any]) -> ScriptError:
 
 
 def pid_of(executor: ScriptExecutor) -> int:
-    assert executor._worker is not None
-    return executor._worker.process.pid
+    assert executor._keeper.worker is not None
+    return executor._keeper.worker.process.pid
 
 
 def assert_gone(pid: int) -> None:
@@ -300,7 +300,7 @@ async def test_second_answer_that_comes_later_is_no_answer_to_the_next_question(
     )
     await executor.start()
     first = await executor.evaluate(request())
-    worker = executor._worker
+    worker = executor._keeper.worker
     assert worker is not None
     while worker.process.failure is None:  # noqa: ASYNC110 - until the loop has read it
         await asyncio.sleep(0.005)
@@ -317,7 +317,7 @@ async def test_worker_that_ends_after_each_answer_is_not_replaced_for_ever(fake:
     await executor.start()
     for _ in range(4):
         await executor.evaluate(request())
-        worker = executor._worker
+        worker = executor._keeper.worker
         assert worker is not None
         while worker.process.failure is None:  # noqa: ASYNC110 - until the loop has seen its end
             await asyncio.sleep(0.005)

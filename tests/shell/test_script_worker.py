@@ -19,7 +19,7 @@ from milo.candles import Candles
 from milo.clock import monotonic_s
 from milo.errors import ConfigError, InvariantBroken, ScriptError
 from milo.model import Candle
-from milo.script.worker import process
+from milo.script.worker import spawn
 from milo.script.worker.process import WorkerProcess
 from script_executor import (
     AccountView,
@@ -71,7 +71,7 @@ def following(candles: Candles, close: float = 61_000.0) -> Candle:
 
 
 def process_of(executor: ScriptExecutor) -> WorkerProcess:
-    worker = executor._worker
+    worker = executor._keeper.worker
     assert worker is not None
     return worker.process
 
@@ -597,14 +597,14 @@ async def test_close_while_a_replacement_starts_leaves_no_process(
     with pytest.raises(ScriptError):
         await executor.evaluate(request())
     if is_ready:
-        assert executor._preparing is not None
-        await asyncio.wait({executor._preparing})
+        assert executor._keeper.preparing is not None
+        await asyncio.wait({executor._keeper.preparing})
 
     await executor.close()
 
-    assert executor._worker is None
-    assert executor._preparing is None
-    assert executor._dying == []
+    assert executor._keeper.worker is None
+    assert executor._keeper.preparing is None
+    assert executor._keeper.dying == []
 
 
 HOSTILE_WORKERS = {
@@ -646,7 +646,7 @@ async def test_hostile_worker_is_killed_and_cannot_harm_the_engine(
         "os.read(into, 1)\n",
         encoding="utf-8",
     )
-    monkeypatch.setattr(process.boot, "__file__", str(hostile))
+    monkeypatch.setattr(spawn, "BOOT", hostile)
     # It has no locks and says so.
     executor = make(GOOD, is_trusted=True)
     await executor.start()
@@ -677,7 +677,7 @@ async def main():
     asked = EvaluationRequest(candles=candles, account=account)
     task = asyncio.get_running_loop().create_task(executor.evaluate(asked))
     await asyncio.sleep(0.05)
-    print(executor._worker.process.pid, flush=True)
+    print(executor._keeper.worker.process.pid, flush=True)
     sys.stdin.read()
     os._exit(0)
 asyncio.run(main())

@@ -61,8 +61,8 @@ def one_more(candles: Candles = CANDLES) -> Candles:
 
 
 def pid_of(executor: ScriptExecutor) -> int:
-    assert executor._worker is not None
-    return executor._worker.process.pid
+    assert executor._keeper.worker is not None
+    return executor._keeper.worker.process.pid
 
 
 async def ready(spares: Spares, count: int = 1) -> list[int]:
@@ -115,8 +115,8 @@ async def test_spare_worker_takes_over_from_a_killed_one_and_another_is_started(
 
     with pytest.raises(ScriptError, match=r"stopped after \d+ ms of CPU time \(limit 250 ms\)"):
         await executor.evaluate(request(one_more()))
-    assert executor._preparing is not None
-    await asyncio.wait({executor._preparing})
+    assert executor._keeper.preparing is not None
+    await asyncio.wait({executor._keeper.preparing})
     took_s = monotonic_s() - started_s
     after = await executor.evaluate(request())
     (next_spare,) = await ready(spares)
@@ -205,8 +205,8 @@ async def test_worker_with_another_memory_limit_is_never_a_spare_one(
         await executor.evaluate(request())
 
     assert not spares._spares
-    assert executor._spares.memory_mb == 64
-    assert not executor._spares._spares
+    assert executor._keeper._spares.memory_mb == 64
+    assert not executor._keeper._spares._spares
 
 
 async def test_more_scripts_than_processors_start_one_after_another(make: Make) -> None:
