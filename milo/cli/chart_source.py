@@ -84,12 +84,19 @@ class SessionChart:
         )
 
     async def _stored_candles(self, symbol: str, interval: str) -> Candles:
-        """Return the store's candles, read again only when another one has closed."""
+        """Return the store's candles, read again only when another one has closed.
+
+        They begin where they began before: the page knows them by their places.
+        """
         venue = self._session.venue
         open_ms = open_of(venue.clock.now_ms(), interval)
         known = self._stored.get((symbol, interval))
         if known is None or known[0] != open_ms:
-            candles = await backfill.load(venue, symbol, interval, count=CANDLES_SHOWN)
+            if known is not None and len(known[1]):
+                start_ms = int(known[1].open_ms[0])
+                candles = await backfill.load(venue, symbol, interval, start_ms=start_ms)
+            else:
+                candles = await backfill.load(venue, symbol, interval, count=CANDLES_SHOWN)
             known = (open_ms, candles)
             self._stored[symbol, interval] = known
         return known[1]

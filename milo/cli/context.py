@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from milo.ports import Console, Guard, Journal, Signer
     from milo.script.request import AccountView, EvaluationRequest
     from milo.secret import Secret
+    from milo.web.sessions import Sessions
     from milo.wire.dialects import Dialect
 
 T = TypeVar("T")
@@ -274,6 +275,12 @@ class MakeExecutor(Protocol):
     ) -> Executor: ...
 
 
+class MakeChart(Protocol):
+    def __call__(
+        self, source: ChartSource, *, host: str, port: int, sessions: Sessions | None
+    ) -> Chart: ...
+
+
 class CheckScript(Protocol):
     def __call__(self, path: Path, *, is_trusted: bool) -> Awaitable[ScriptHeader]: ...
 
@@ -289,7 +296,7 @@ class Makers:
     engine: MakeEngine
     executor: MakeExecutor
     check_script: CheckScript
-    chart: Callable[[ChartSource, int], Chart]
+    chart: MakeChart
     keys: Callable[[Path], Keys]
     indicators: Callable[[], Any]
 
