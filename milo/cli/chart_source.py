@@ -14,6 +14,7 @@ from milo.charts.snapshot import (
     RunState,
     TradeMark,
 )
+from milo.charts.trail import ScriptTrail
 from milo.cli import backfill
 from milo.cli.context import Slot
 from milo.cli.live import LiveSession
@@ -74,7 +75,7 @@ class SessionChart:
             candles=candles,
             forming=slot.forming if is_own else None,
             state=self._state(slot),
-            script=_script(slot),
+            script=_script(slot, slot.trail if is_own else None),
             position=None if trade is None else self._position(trade, shown_symbol, tick),
             trades=_marks(session.manager.trades(), shown_symbol),
             log=tuple(self._operator.lines),
@@ -150,7 +151,7 @@ class SessionChart:
         )
 
 
-def _script(slot: Slot) -> ChartScript:
+def _script(slot: Slot, trail: ScriptTrail | None) -> ChartScript:
     result = slot.last_result
     return ChartScript(
         name=slot.name,
@@ -158,6 +159,7 @@ def _script(slot: Slot) -> ChartScript:
         interval=slot.timeframe,
         last_action=None if result is None else result.action,
         last_condition=None if result is None else result.condition,
+        trail=trail,
     )
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from milo.backtest.decisions import Decisions
     from milo.candles import Candles
     from milo.charts.snapshot import ChartSource
+    from milo.charts.trail import ScriptTrail
     from milo.clock import VenueClock
     from milo.commands import Note, Trade
     from milo.config import Config
@@ -164,6 +165,7 @@ class Slot(Protocol):
     signals: int
     is_halted: bool
     last_result: ScriptResult | None
+    trail: ScriptTrail
 
     @property
     def name(self) -> str: ...
