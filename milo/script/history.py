@@ -7,7 +7,7 @@ volume; 48 bytes.
 from __future__ import annotations
 
 import struct
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,23 +61,25 @@ class History:
         self._rows.resize(before, self._count)
 
     def put_column(self, number: int, first: int, values: memoryview) -> None:
-        """Write a part of a column (0: the times) behind what is known.
+        """Write a part of a column as `room` takes it."""
+        self.room(number, first, len(values))[:] = values
 
-        With a part of the last column its candles are known. Raises ValueError where they would
-        not follow the others.
+    def room(self, number: int, first: int, size: int) -> memoryview:
+        """Return where so many bytes of a column (0: the times) belong, behind what is known.
+
+        They are to be written before anything else is asked: with a part of the last column its
+        candles count as known. Raises ValueError where they would not follow the others.
         """
-        stop = first + len(values) // _VALUE_BYTES
-        if first != self._count or not 0 <= number < _ITEMS:
+        stop = first + size // _VALUE_BYTES
+        if first != self._count or not 0 <= number < _ITEMS or size % _VALUE_BYTES:
             raise ValueError(f"column {number} from {first} on does not follow {self._count}")
         self._whole = None
         self._reserve(stop)
-        if number == 0:
-            self._times[first:stop] = np.frombuffer(values, dtype="<i8")
-        else:
-            self._columns[number - 1][first:stop] = np.frombuffer(values, dtype="<f8")
+        column: NDArray[Any] = self._columns[number - 1] if number else self._times
         if number == _ITEMS - 1:
             self._rows.resize(first, stop)
             self._count = stop
+        return column[first:stop].data.cast("B")
 
     def base(self, forming: bytes | None = None) -> CandleBase:
         """Return the columns as of now; they are valid until the next `extend` or `base`.

@@ -54,7 +54,7 @@ from milo.script.request import PositionView
 
 MAX_REPLY_BYTES: Final = 64 * 1024
 MAX_REQUEST_BYTES: Final = 8 * 1024 * 1024
-CANDLES_A_FRAME: Final = 65_536
+CANDLES_A_FRAME: Final = 524_288
 MANY_CANDLES: Final = 20_000
 """From here on they go over column by column, which is faster and larger."""
 
@@ -81,6 +81,7 @@ _LOAD: Final = struct.Struct("<III")
 _EVALUATE: Final = struct.Struct("<IIIBd")
 _DECIDE: Final = struct.Struct("<IIIIIB")
 _COLUMN: Final = struct.Struct("<BI")
+COLUMN_HEAD_BYTES: Final = _COLUMN.size
 _ROW: Final = struct.Struct("<6d")
 
 
@@ -296,6 +297,22 @@ class FrameReader:
             at = end
         del buffer[:at]
         return frames
+
+    def begun(self, kind: int, head_bytes: int) -> tuple[int, bytes] | None:
+        """Return (length of the whole payload, what is here of it) of a frame that is not complete.
+
+        Only where it is of that type and so many bytes of it have come, else None. It is the
+        caller's then to read the rest; what comes after it begins with the next frame.
+        """
+        buffer = self._buffer
+        if len(buffer) < _HEAD.size + head_bytes:
+            return None
+        length, found = _HEAD.unpack_from(buffer)
+        if found != kind or length < head_bytes:
+            return None
+        payload = bytes(buffer[_HEAD.size :])
+        buffer.clear()
+        return length, payload
 
     @property
     def is_empty(self) -> bool:
