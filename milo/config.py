@@ -10,7 +10,6 @@ import dataclasses
 import difflib
 import os
 import sys
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -366,14 +365,21 @@ def _config_path(env: Mapping[str, str], file: Path | None) -> tuple[Path, bool]
 
 def _read_file(path: Path, *, is_required: bool) -> dict[str, str]:
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         if is_required:
             raise ConfigError(f"settings file {path} does not exist") from None
         return {}
     except OSError as error:
         raise ConfigError(f"cannot read settings file {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"settings file {path} is not valid TOML: {error}") from None
+    # Here, since most runs have none.
+    import tomllib
+
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"settings file {path} is not valid TOML: {error}") from None
     found: dict[str, str] = {}
     for key, value in table.items():

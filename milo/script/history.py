@@ -1,24 +1,21 @@
 """The worker's candles: packed rows in, columns out (layer 1).
 
-A row is six little-endian doubles: open time (ms UTC, exact in a double), open, high, low, close,
-volume; 48 bytes.
+A row is as milo.script.protocol packs it.
 """
 
 from __future__ import annotations
 
-import struct
 from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from milo.script.protocol import CANDLE_ROW
 from milo.script.views import CandleBase, Origin, Rows
 from milo.ta.running import RunningIndicators
 
 _Item = TypeVar("_Item", bound=np.generic)
 
-ROW_BYTES: Final = 48
-_ROW: Final = struct.Struct("<6d")
 _ITEMS: Final = 6
 _VALUE_BYTES: Final = 8
 _FIRST_CAPACITY: Final = 1024
@@ -48,7 +45,7 @@ class History:
         """Append closed candles; raises ValueError where the bytes are not whole rows."""
         self._whole = None
         before = self._count
-        if len(packed) == ROW_BYTES:
+        if len(packed) == CANDLE_ROW.size:
             self._write_one(before, packed)
             self._count = before + 1
         else:
@@ -103,7 +100,7 @@ class History:
 
     def _write_one(self, at: int, packed: bytes) -> None:
         self._reserve(at + 1)
-        time, *values = _ROW.unpack(packed)
+        time, *values = CANDLE_ROW.unpack(packed)
         self._times[at] = time
         for column, value in zip(self._columns, values, strict=True):
             column[at] = value

@@ -8,7 +8,7 @@ schema, one answer for each request, with the request's number. Never pickle.
                                    options {name, max_awaits, recursion}, the text's bytes
                      I inputs      JSON: the values that the user set (checked by the engine)
                      H history     forget all candles; u32 how many will come, 0: nobody knows
-                     C candles     closed candles, 48 bytes each (see milo.script.history)
+                     C candles     closed candles, each a CANDLE_ROW of 48 bytes
                      K column      u8 column (0 the times, then as PRICE_COLUMNS), u32 index of the
                                    first candle, 8 bytes a candle; the last column counts them
                      E evaluate    u32 request, u32 closed candles known, u32 soft CPU ms,
@@ -35,7 +35,6 @@ import msgspec
 import numpy as np
 
 from milo.candles import PRICE_COLUMNS, Candles
-from milo.script.history import ROW_BYTES
 from milo.script.limits import (
     MAX_ACTION,
     MAX_CHANGES,
@@ -82,7 +81,8 @@ _EVALUATE: Final = struct.Struct("<IIIBd")
 _DECIDE: Final = struct.Struct("<IIIIIB")
 _COLUMN: Final = struct.Struct("<BI")
 COLUMN_HEAD_BYTES: Final = _COLUMN.size
-_ROW: Final = struct.Struct("<6d")
+CANDLE_ROW: Final = struct.Struct("<6d")
+"""Open time (ms UTC, exact in a double), open, high, low, close, volume."""
 
 
 class FrameError(Exception):
@@ -360,7 +360,7 @@ def pack_row(
     open_ms: int, open: float, high: float, low: float, close: float, volume: float
 ) -> bytes:
     """Return one candle as 48 bytes."""
-    return _ROW.pack(open_ms, open, high, low, close, volume)
+    return CANDLE_ROW.pack(open_ms, open, high, low, close, volume)
 
 
 def ping_frame(request: int) -> bytes:
@@ -466,6 +466,6 @@ def parse_evaluate(payload: bytes) -> tuple[int, int, int, bytes, float, list[di
     """Return (request, known, soft_ms, forming, balance, positions)."""
     request, known, soft_ms, has_forming, balance = _EVALUATE.unpack_from(payload)
     start = _EVALUATE.size
-    end = start + (ROW_BYTES if has_forming else 0)
+    end = start + (CANDLE_ROW.size if has_forming else 0)
     positions = msgspec.json.decode(payload[end:]) if len(payload) > end else []
     return request, known, soft_ms, payload[start:end], balance, positions
