@@ -209,6 +209,9 @@ class QuickSizer:
         affordable = max(available, 0.0) / (self._cost * (1 - 2 * _SURE)) / prices
         wanted = most * (1 + _SURE)
         most = np.minimum(most, affordable) * (1 + _SURE)
+        if self._step:
+            # Not less than what is left once it is rounded down: `most` is a little too much.
+            most = np.floor(most / self._step) * self._step
         refused: NDArray[np.bool_] = (most < self._fewest_steps * self._step * (1 - _SURE)) | (
             most * prices * (1 + 3 * _SURE) < self._least_notional
         )
