@@ -276,7 +276,7 @@ class _Level:
         self._tick = float(tick)
         # A long's stop lies below the entry: rounding up brings it nearer. Its target: down.
         is_up = (direction is Direction.LONG) == is_stop
-        self._sure = _sure_ceil if is_up else _sure_floor
+        self._up = int(is_up)
         sign = -direction.sign if is_stop else direction.sign
         kind = None if distance is None else distance.kind
         value = 0.0 if distance is None else float(distance.value)
@@ -290,14 +290,15 @@ class _Level:
         self._reach = sign * value
 
     def ticks(self, entry: float, atr: float | None) -> int | None:
-        if self._is_share:
-            return self._sure(entry * self._factor / self._tick, _ROUNDING)
         if self._is_price:
             return self._fixed
+        if self._is_share:
+            return self.rounded(entry * self._factor)
         return None if atr is None else self.rounded(entry + self._reach * atr)
 
     def rounded(self, price: float) -> int | None:
-        return self._sure(price / self._tick, _ROUNDING)
+        below = _sure_floor(price / self._tick, _ROUNDING)
+        return None if below is None else below + self._up
 
 
 def _sure_floor(value: float, doubt: float) -> int | None:
@@ -307,9 +308,3 @@ def _sure_floor(value: float, doubt: float) -> int | None:
     whole = int(value)
     margin = (value + 1) * doubt
     return whole if margin < value - whole < 1 - margin else None
-
-
-def _sure_ceil(value: float, doubt: float) -> int | None:
-    """Return the whole number above a value; None near a whole number, and below 0."""
-    whole = _sure_floor(value, doubt)
-    return None if whole is None else whole + 1
