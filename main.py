@@ -6,7 +6,6 @@ the command that needs them.
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import getpass
 import importlib
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from milo.cli import Parsed, inputs_of, parse_command_line, script_paths
+from milo.cli.first_workers import first_workers
 from milo.config import Config, load_config, unknown_environment
 from milo.errors import ConfigError, EngineError, ScriptError
 from milo.ops.hardening import harden
@@ -29,6 +29,7 @@ from milo.shown import shown_line, shown_text
 
 if TYPE_CHECKING:
     from milo.cli.context import App, Makers
+    from milo.script.worker.spawn import Spawned
 
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
@@ -95,24 +96,34 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(parsed: Parsed, config: Config) -> int:
-    module = importlib.import_module(f"milo.cli.{parsed.spec.module}")
-    app = _app(parsed, config)
-    with asyncio.Runner() as runner:
-        try:
-            return int(runner.run(_with_sigterm(module.run(app))))
-        except asyncio.CancelledError:
-            return EXIT_TERMINATED
+    early = first_workers(parsed, config)
+    try:
+        # Here, so that what takes long to load is loaded while a worker starts.
+        import asyncio
+
+        module = importlib.import_module(f"milo.cli.{parsed.spec.module}")
+        app = _app(parsed, config, early)
+        with asyncio.Runner() as runner:
+            try:
+                return int(runner.run(_with_sigterm(module.run(app))))
+            except asyncio.CancelledError:
+                return EXIT_TERMINATED
+    finally:
+        for worker in early:
+            worker.discard()
 
 
 async def _with_sigterm(command: Any) -> Any:
     """Let SIGTERM end the command in the same orderly way as Ctrl-C."""
+    import asyncio
+
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     return await command
 
 
-def _app(parsed: Parsed, config: Config) -> App:
+def _app(parsed: Parsed, config: Config, early: list[Spawned]) -> App:
     from milo.cli.context import App, Arguments
 
     is_script = parsed.spec.flag in ("script", "backtest")
@@ -127,15 +138,15 @@ def _app(parsed: Parsed, config: Config) -> App:
             is_confirmed=parsed.is_confirmed,
         ),
         console=Terminal(),
-        make=_makers(),
+        make=_makers(early),
     )
 
 
-def _makers() -> Makers:
+def _makers(early: list[Spawned]) -> Makers:
     from milo.cli.context import Makers
 
     # One reserve of workers for all scripts.
-    spares = functools.cache(lambda: _root("milo.script.worker.spares").Spares())
+    spares = functools.cache(lambda: _root("milo.script.worker.spares").Spares(early=early))
     return Makers(
         client=lambda **given: _root("api_client").ApiClient(**given),
         store=lambda folder, **given: _root("db_manager").DBManager(folder, **given),

@@ -34,7 +34,6 @@ from milo.setting_values import (
     read_share_of_price,
     read_signed_percent,
     read_speed,
-    read_symbol,
     read_symbols,
     read_text,
     read_time_ms,
@@ -73,7 +72,12 @@ class Config:
     keys_file: Path | None = _setting(
         None, read_path, "the encrypted key file (default: keys.json in the data directory)"
     )
-    symbol: str = _setting("BTCUSDT", read_symbol, "symbol where none is given")
+    symbol: tuple[str, ...] = _setting(
+        ("BTCUSDT",),
+        read_symbols,
+        "symbol where none is given; a list runs a script that names none on each",
+        metavar="BTCUSDT,ETHUSDT",
+    )
     interval: tuple[str, ...] = _setting(
         ("1h",),
         read_intervals,
@@ -220,6 +224,13 @@ class Config:
     @property
     def is_stepped(self) -> bool:
         return self.speed == STEPPED
+
+    @property
+    def only_symbol(self) -> str:
+        """The symbol, for what works on one; ConfigError where several are given."""
+        if len(self.symbol) > 1:
+            raise ConfigError(f"--symbol {','.join(self.symbol)}: only one symbol can be used here")
+        return self.symbol[0]
 
     @property
     def is_sim(self) -> bool:

@@ -12,8 +12,6 @@ import numpy as np
 
 from milo.backtest.contract import Contract, contract_of, rules_for
 from milo.candles import Candles
-from milo.cli.import_klines import HISTORY
-from milo.cli.venue import venue_folder
 from milo.clock import iso_minute
 from milo.config import Config
 from milo.errors import ConfigError
@@ -26,6 +24,7 @@ from milo.store.funding import load_funding
 from milo.store.instruments import load_brackets, load_instruments
 from milo.store.klines import list_series
 from milo.store.migrations import MARKET
+from milo.store.places import HISTORY
 
 _log = logging.getLogger(__name__)
 
@@ -55,6 +54,9 @@ def database_of(config: Config) -> tuple[Path, str]:
     """
     if config.origins.get("exchange", "default") == "default":
         return config.data_dir.resolve(), HISTORY
+    # Here: it knows how to start an exchange, which takes as long to load as all else.
+    from milo.cli.venue import venue_folder
+
     return venue_folder(config), "market.db"
 
 

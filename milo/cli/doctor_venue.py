@@ -50,7 +50,7 @@ class VenueChecks:
         self._app = app
         self._venue = venue
         self._client = venue.client
-        self._symbol = app.config.symbol
+        self._symbol = app.config.only_symbol
 
     async def run(self) -> list[Finding]:
         """Return what each check found; a request that fails is a finding too."""

@@ -93,14 +93,15 @@ async def run(app: App) -> int:
         intent = parse_action(text)
     except ValueError as error:
         raise ConfigError(str(error)) from None
+    symbol = app.config.only_symbol
     async with open_venue(app, Purpose(needs_keys=True)) as venue:
         limits = Limits(
             max_entry_risk=app.config.max_risk / 100,
             max_leverage=app.config.max_leverage,
             allowed_symbols=app.config.symbols or (),
         )
-        situation = await _read(venue, app.config.symbol, app.config.interval[0], limits)
-        title = f"{text} on {app.config.symbol}, {venue.title}"
+        situation = await _read(venue, symbol, app.config.interval[0], limits)
+        title = f"{text} on {symbol}, {venue.title}"
         if venue.is_real and not app.config.live:
             title += " (read only: a run would need --live)"
     app.console.say(title)

@@ -83,7 +83,7 @@ def _arguments(app: App, symbols: Sequence[str]) -> list[str]:
             arguments += ["--" + flag_of(name), shown_value(name, value)]
     if config.market is not None:
         # Whose candles a file holds may stand in the script alone.
-        own = config.symbol if config.origins["symbol"] != "default" else symbols[0]
+        own = config.only_symbol if config.origins["symbol"] != "default" else symbols[0]
         arguments += ["--symbol", own]
     if config.live:
         arguments.append("--live")

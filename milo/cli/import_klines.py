@@ -12,9 +12,7 @@ from milo.clock import iso_minute
 from milo.errors import ConfigError
 from milo.store.files import make_private_folder
 from milo.store.imports import import_klines
-
-HISTORY = "history.db"
-
+from milo.store.places import HISTORY
 
 T = TypeVar("T")
 
@@ -47,7 +45,7 @@ async def run(app: App) -> int:
     except OSError as error:
         raise ConfigError(f"cannot use the data directory {folder}: {error.strerror}") from None
     report = await import_klines(
-        _Lazily(app, folder), path, symbol=config.symbol, interval=config.interval[0]
+        _Lazily(app, folder), path, symbol=config.only_symbol, interval=config.interval[0]
     )
     app.console.say(
         f"{report.symbol} {report.interval}: {report.rows:,} candles from "

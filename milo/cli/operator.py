@@ -28,6 +28,8 @@ class Operator:
         self._clock = clock
         self._shows_prints = shows_prints
         self.lines: deque[LogLine] = deque(maxlen=LINES_KEPT)
+        self._symbols: dict[str, set[str]] = {}
+        """Of each script's name: a line of one that runs on several says on which."""
 
     def say(self, text: str) -> None:
         """Tell a line of the run."""
@@ -54,15 +56,16 @@ class Operator:
     def script_line(self, slot: Slot, text: str, is_problem: bool) -> None:
         """Show what a script printed, or its error; its own text never looks like ours."""
         if is_problem:
-            self._keep(LogKind.ERROR, f"{slot.name}: {text}")
-            self._console.warn(f"{self._now()} {slot.name}: {text}")
+            self._keep(LogKind.ERROR, f"{self._title(slot)}: {text}")
+            self._console.warn(f"{self._now()} {self._title(slot)}: {text}")
             return
         self._keep(LogKind.PRINT, text)
         if self._shows_prints:
-            self._console.say(f"  {slot.name} | {text}")
+            self._console.say(f"  {self._title(slot)} | {text}")
 
     def say_history(self, slot: Slot) -> None:
         """Tell where a script's history starts: it is fixed for the run."""
+        self._symbols.setdefault(slot.name, set()).add(slot.symbol)
         first = iso_minute(int(slot.candles.open_ms[0]))
         self.say(
             f"script {slot.name}: {slot.symbol} {slot.timeframe}, {len(slot.candles):,} closed "
@@ -74,9 +77,13 @@ class Operator:
         if result is not None:
             newest = iso_minute(int(slot.candles.open_ms[-1]))
             self.say(
-                f"{slot.name} on the candle of {newest} UTC: condition {result.condition}, "
+                f"{self._title(slot)} on the candle of {newest} UTC: condition {result.condition}, "
                 f"action {result.action}"
             )
+
+    def _title(self, slot: Slot) -> str:
+        is_on_several = len(self._symbols.get(slot.name, ())) > 1
+        return f"{slot.name} {slot.symbol}" if is_on_several else slot.name
 
     def _keep(self, kind: LogKind, text: str) -> None:
         self.lines.append(LogLine(time_ms=self._clock.now_ms(), kind=kind, text=text))

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 from milo.cli.context import App, Executor
 from milo.errors import ConfigError
@@ -31,27 +32,57 @@ class Plan:
 async def start_scripts(app: App, stack: AsyncExitStack) -> list[Plan]:
     """Start every script's worker, which the stack will end, and resolve what it runs on.
 
-    Tells the warnings of each script. Raises ScriptError where one is refused.
+    A script that names no coin runs on each symbol of --symbol, in a worker of its own for each.
+    Tells the warnings of each script. Raises ScriptError where one is refused, ConfigError where
+    --symbol lists one that no script runs on.
     """
-    executors = [
-        app.make.executor(path, app.arguments.inputs, is_trusted=app.config.trust_script)
-        for path in app.arguments.scripts
-    ]
-    for executor in executors:
-        stack.push_async_callback(executor.close)
-    headers = await asyncio.gather(*(executor.start() for executor in executors))
+    first = [_executor(app, stack, path) for path in app.arguments.scripts]
+    headers = await asyncio.gather(*(executor.start() for executor in first))
     for header in headers:
         for text in header.warnings:
             app.console.warn(f"{header.name}: {text}")
-    return [
-        Plan(
-            executor=executor,
-            header=header,
-            symbol=header.coin or app.config.symbol,
-            timeframe=header.timeframe or app.config.interval[0],
+    _check_listed(app.config.symbol, headers)
+    plans, further = [], []
+    for path, executor, header in zip(app.arguments.scripts, first, headers, strict=True):
+        symbols = (header.coin,) if header.coin else app.config.symbol
+        executors = [executor, *(_executor(app, stack, path) for _ in symbols[1:])]
+        further += executors[1:]
+        plans += [
+            Plan(
+                executor=one,
+                header=header,
+                symbol=symbol,
+                timeframe=header.timeframe or app.config.interval[0],
+            )
+            for one, symbol in zip(executors, symbols, strict=True)
+        ]
+    again = await asyncio.gather(*(executor.start() for executor in further))
+    if not {header.text_sha256 for header in again} <= {header.text_sha256 for header in headers}:
+        raise ConfigError("a script's file was changed while it was started: start it again")
+    return plans
+
+
+def _executor(app: App, stack: AsyncExitStack, path: Path) -> Executor:
+    executor = app.make.executor(path, app.arguments.inputs, is_trusted=app.config.trust_script)
+    stack.push_async_callback(executor.close)
+    return executor
+
+
+def _check_listed(symbols: Sequence[str], headers: Sequence[ScriptHeader]) -> None:
+    """Raise ConfigError where several symbols are asked for and one of them would be left out.
+
+    A single --symbol is what scripts without a coin fall back to, and may go unused.
+    """
+    if len(symbols) < 2 or not all(header.coin for header in headers):
+        return
+    coins = {header.coin for header in headers}
+    unused = [symbol for symbol in symbols if symbol not in coins]
+    if unused:
+        named = ", ".join(f"{header.name} names the coin {header.coin}" for header in headers)
+        raise ConfigError(
+            f"no script runs on {', '.join(unused)} of --symbol: {named} (leave the line "
+            "coin = ... out of a script that is to run on all of them)"
         )
-        for executor, header in zip(executors, headers, strict=True)
-    ]
 
 
 def check_symbols(plans: Sequence[Plan]) -> None:

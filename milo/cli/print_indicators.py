@@ -19,7 +19,7 @@ DIVERGENCES_SHOWN = 3
 
 async def run(app: App) -> int:
     """Print one line an indicator for --symbol and --interval."""
-    symbol, interval = app.config.symbol, app.config.interval[0]
+    symbol, interval = app.config.only_symbol, app.config.interval[0]
     async with open_venue(app, Purpose(timeframe=interval)) as venue:
         await venue.instrument(symbol)
         await backfill.fill(venue, symbol, interval, count=app.config.history)

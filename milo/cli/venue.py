@@ -227,10 +227,11 @@ def market_symbol(config: Config, in_script: str | None) -> str:
 
     Raises ConfigError where nobody says it: a file does not know its symbol.
     """
-    if config.market is not None:
-        _existing(config.market, "--market")
-    if config.market is None or config.origins["symbol"] != "default":
-        return config.symbol
+    if config.market is None:
+        return config.symbol[0]
+    _existing(config.market, "--market")
+    if config.origins["symbol"] != "default":
+        return config.only_symbol
     if in_script is None:
         raise ConfigError("--market needs --symbol: whose candles does the file hold?")
     return in_script

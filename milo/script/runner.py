@@ -453,6 +453,7 @@ _OUR_NAMES: Final = {
     "CandleView": "candle",
     "ColumnsView": "candle",
     "CandleHistory": "data",
+    "LazyList": "list",
     "Session.": "",
     "entry_action": "long",
     "close_action": "close",

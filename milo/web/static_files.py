@@ -29,7 +29,7 @@ class StaticFile:
 
 
 def load_static_files(folder: Path) -> Mapping[str, StaticFile]:
-    """Return the files below `folder` of a known type by relative path, `chart/data.js`.
+    """Return the files below `folder` of a known type by relative path, `chart/columns.js`.
 
     Links and hidden files are left out. Raises ConfigError where there is no `index.html` or a
     file cannot be read.

@@ -34,7 +34,7 @@ GOOD: dict[str, tuple[str, object]] = {
     "exchange": ("binance-demo", "binance-demo"),
     "data_dir": ("elsewhere", Path("elsewhere")),
     "keys_file": ("my-keys.json", Path("my-keys.json")),
-    "symbol": (" ethusdt ", "ETHUSDT"),
+    "symbol": (" ethusdt ", ("ETHUSDT",)),
     "interval": ("1h, 4h", ("1h", "4h")),
     "speed": ("3600", 3600.0),
     "candles": ("10", 10),

@@ -20,7 +20,7 @@ from milo.clock import monotonic_s
 from milo.errors import ConfigError, ScriptError
 from milo.model import ScriptResult
 from milo.script.actions import parse_action
-from milo.script.worker import process
+from milo.script.worker import spawn
 from script_executor import AccountView, EvaluationRequest, ScriptExecutor, ScriptLimits
 from tests.fuzz.scripts import Finds
 from tests.script_runs import walk
@@ -285,12 +285,12 @@ def _frame(kind: str, fields: dict[str, Any]) -> bytes:
 @contextmanager
 def _started_from(program: Path) -> Iterator[None]:
     """Let every worker that starts be this program."""
-    own = process.boot.__file__
-    process.boot.__file__ = str(program)
+    own = spawn.BOOT
+    spawn.BOOT = program
     try:
         yield
     finally:
-        process.boot.__file__ = own
+        spawn.BOOT = own
 
 
 def _open_files() -> int:

@@ -24,6 +24,7 @@ slow = await calculate_ema(data, 21)
 condition_true = len(data) > 1 and fast[-1] > slow[-1] and fast[-2] <= slow[-2]
 action_if_true = "long(1%risk@5x,sl=2%,rr=2)"
 """
+ANYWHERE = CROSSING.replace('coin = "BTCUSDT"\n', "")
 FALLING = CROSSING.replace("BTCUSDT", "ETHUSDT").replace("long", "short")
 
 
@@ -114,6 +115,17 @@ def test_one_script_may_read_the_account_and_another_not(folder: Path) -> None:
     assert {row["symbol"] for row in content["trades"]} == {"BTCUSDT", "ETHUSDT"}
 
 
+def test_one_script_runs_on_each_symbol_that_is_listed(folder: Path) -> None:
+    listed = report(folder, ANYWHERE, more=["--symbol", "BTCUSDT,ETHUSDT"])
+    apart = report(folder, CROSSING, CROSSING.replace("BTCUSDT", "ETHUSDT"))
+
+    assert [(row["script"], row["symbol"]) for row in listed["trades"]] == [
+        ("s0", row["symbol"]) for row in apart["trades"]
+    ]
+    assert [row["net"] for row in listed["trades"]] == [row["net"] for row in apart["trades"]]
+    assert [one["symbol"] for one in listed["scripts"]] == ["BTCUSDT", "ETHUSDT"]
+
+
 def test_every_candle_is_proved_also_beside_a_script_that_reads_the_account(folder: Path) -> None:
     reading = FALLING + "condition_true = condition_true and available_balance > 0\n"
 
@@ -165,6 +177,8 @@ def test_candles_on_which_a_script_fails_are_told_with_their_line(folder: Path) 
         ((CROSSING,), ("--html", "nowhere/page.html"), "no such folder"),
         ((CROSSING.replace("BTC", "XRP"),), (), "there are BTCUSDT 1h, ETHUSDT 1h"),
         (("import os",), (), "os"),
+        ((CROSSING,), ("--symbol", "BTCUSDT,ETHUSDT"), "no script runs on ETHUSDT of --symbol: s0"),
+        ((ANYWHERE, CROSSING), ("--symbol", "BTCUSDT,ETHUSDT"), "both trade BTCUSDT"),
     ],
 )
 def test_what_cannot_be_tested_is_one_clear_error(
@@ -182,3 +196,24 @@ def test_without_any_candles_the_error_says_how_to_store_some(tmp_path: Path) ->
 
     assert done.code == 2
     assert "store some with --import-klines FILE" in done.err
+
+
+def test_imported_funding_rates_count_as_known_and_a_second_import_changes_nothing(
+    folder: Path,
+) -> None:
+    file = folder / "funding.csv"
+    rows = [f"{START_MS + index * 8 * HOUR_MS + 3},8,0.0002" for index in range(200)]
+    text = "\n".join(["calc_time,funding_interval_hours,last_funding_rate", *rows, "x,8,1"])
+    file.write_text(text)
+    before = report(folder, CROSSING)["funding"]
+
+    told = milo(folder, "--import-funding", str(file), "--symbol", "BTCUSDT")
+    again = milo(folder, "--import-funding", str(file), "--symbol", "BTCUSDT")
+
+    assert (told.code, again.code) == (0, 0), told.err
+    assert "line 202: 'x' is no time in ms UTC" in told.err
+    assert "200 new or changed" in told.out
+    assert "0 new or changed, 200 unchanged" in again.out
+    after = report(folder, CROSSING)["funding"]
+    assert before["unknown"] == before["settlements"] == after["settlements"] > 0
+    assert after["unknown"] == 0

@@ -185,10 +185,13 @@ async def test_requests_of_other_pages_are_refused(
     assert market.asked == (1 if status == 200 else 0)
 
 
-async def test_writing_is_refused(client: aiohttp.ClientSession) -> None:
-    async with client.post("/data", json={}) as response:
+async def test_writing_is_refused(client: aiohttp.ClientSession, chart: ChartHandler) -> None:
+    origin = {"Origin": f"http://localhost:{chart.port}"}
+    async with client.post("/data", json={}, headers=origin) as response:
         assert response.status == 405
-        assert response.headers["Allow"] == "GET, HEAD"
+    async with client.delete("/data", headers=origin) as response:
+        assert response.status == 405
+        assert response.headers["Allow"] == "GET, HEAD, POST"
 
 
 async def test_head_has_the_headers_alone(client: aiohttp.ClientSession) -> None:
@@ -204,7 +207,7 @@ async def test_only_loopback_listens(chart: ChartHandler) -> None:
 
 
 def test_any_other_address_is_refused(market: ChartMarket) -> None:
-    with pytest.raises(ConfigError, match=r"127\.0\.0\.1 only"):
+    with pytest.raises(ConfigError, match=r"only behind a password"):
         ChartHandler(market, host="0.0.0.0")
 
 

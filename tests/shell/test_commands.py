@@ -132,6 +132,29 @@ def test_all_positions_are_closed_at_once(tmp_path: Path) -> None:
     assert "SOLUSDT: closed" in closed.out
 
 
+def test_one_script_is_evaluated_on_each_symbol_that_is_listed(tmp_path: Path) -> None:
+    script = tmp_path / "wait.script"
+    script.write_text('print("here")\ncondition_true = False\n')
+
+    told = milo(
+        tmp_path, "--script", str(script), "--symbol", "BTCUSDT,ETHUSDT", "--interval", "1d"
+    )
+
+    assert told.code == 0, told.err
+    for symbol in ("BTCUSDT", "ETHUSDT"):
+        assert f"script wait: {symbol} 1d" in told.out
+        assert f"wait {symbol} on the candle of" in told.out
+        assert f"  wait {symbol} | " in told.out
+
+
+@pytest.mark.parametrize("command", [["--print-indicators"], ["--explain", "close"]])
+def test_command_for_one_symbol_refuses_a_list(tmp_path: Path, command: list[str]) -> None:
+    told = milo(tmp_path, *command, "--symbol", "BTCUSDT,ETHUSDT")
+
+    assert told.code == 2
+    assert "--symbol BTCUSDT,ETHUSDT: only one symbol can be used here" in told.err
+
+
 def test_show_config_names_each_origin_and_masks_the_password(tmp_path: Path) -> None:
     (tmp_path / "milo.toml").write_text('interval = "4h"\nseed = 7\n')
 

@@ -21,7 +21,7 @@ from milo.clock import monotonic_s
 from milo.errors import ScriptError
 from milo.inbox import Signal
 from milo.model import Candle, ScriptResult
-from milo.script.worker import process
+from milo.script.worker import spawn
 from script_engine import ScriptEngine, Slot, _intent_of
 from script_executor import AccountView, EvaluationRequest, ScriptExecutor, ScriptLimits
 from tests.script_runs import walk
@@ -119,7 +119,7 @@ class Fake:
             ),
             encoding="utf-8",
         )
-        self._monkeypatch.setattr(process.boot, "__file__", str(program))
+        self._monkeypatch.setattr(spawn, "BOOT", program)
         script = self._folder / "my.script"
         script.write_text("condition_true = True\n", encoding="utf-8")
         self.made.append(ScriptExecutor(script, limits=IMPATIENT, is_trusted=True))

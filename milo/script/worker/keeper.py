@@ -81,7 +81,7 @@ class Keeper:
         self._limits = limits
         self._spares = spares
         self._is_trusted = is_trusted
-        self._memory_mb = limits.memory_mb
+        self._memory_mb = self._given_mb = limits.memory_mb
         self._has_joined = False
         self._name = ""
         self._raw = b""
@@ -136,13 +136,14 @@ class Keeper:
     async def _prepare(self) -> Prepared:
         """Take a worker and load the script and the last known candles into it."""
         process = await self._spares.take(self._memory_mb)
+        self._given_mb = process.memory_mb
         try:
             isolation = self._judged(process)
             header = replace(await self._load(process), isolation=isolation)
             if self.header not in (None, header):
                 raise WorkerFailure(f"the same text says other things now {SECURITY_EVENT}")
             process.send(inputs_frame(self._checked_inputs(header)))
-            worker = Prepared(process, header, self._memory_mb)
+            worker = Prepared(process, header)
             if self.candles is not None:
                 await self._give(worker, self.candles)
         except BaseException:
@@ -328,7 +329,7 @@ class Keeper:
             case "awaits":
                 message = f"stopped after {limits.awaits} awaits"
             case "memory":
-                message = f"stopped: out of memory (limit {self._memory_mb} MB)"
+                message = f"stopped: out of memory (limit {self._given_mb} MB)"
             case "worker":
                 message = clean_line(fault.message, MAX_MESSAGE)
         if candle is None:
