@@ -84,15 +84,13 @@ class _Watcher(ast.NodeTransformer):
         one = len(node.targets) == 1 and not isinstance(node.targets[0], ast.Tuple | ast.List)
         spot = self._begin(node, binds=node.targets, reads=node.value)
         if one:
-            node.targets = [self.visit(node.targets[0])]
             node.value = self._valued(spot, node.value)
             return node
         if self._is_indicator(node.value):
             # Its names tell what it gave.
             self.generic_visit(node.value)
-            node.targets = [self.visit(target) for target in node.targets]
         else:
-            self.generic_visit(node)
+            node.value = self.visit(node.value)
         return [node, *self._named(spot, node, node.targets)]
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
@@ -129,10 +127,7 @@ class _Watcher(ast.NodeTransformer):
         return self.visit_If(node)  # type: ignore[arg-type]  # the same three parts
 
     def visit_Assert(self, node: ast.Assert) -> ast.AST:
-        self._test(node, node.test)
-        self._around.pop()
-        if node.msg is not None:
-            node.msg = self.visit(node.msg)
+        # Python blames its test for the failure, and would blame all of it if that were changed.
         return node
 
     def visit_For(self, node: ast.For) -> ast.AST:
@@ -178,19 +173,22 @@ class _Watcher(ast.NodeTransformer):
         """Begin a statement: what is looked at from now on belongs to it."""
         spot = Spot(number=0, line=node.lineno, text=self._head(node))
         self._parts = spot.parts
-        bound = [name for target in binds or [] for name in _stored(target)]
-        read = [] if reads is None else ast.walk(reads)
+        bound = {name for target in binds or [] for name in _stored(target)}
+        read: set[str] = set()
+        for item in ast.walk(reads) if reads is not None else ():
+            if isinstance(item, ast.Name):
+                (read if isinstance(item.ctx, ast.Load) else bound).add(item.id)
         self.statements.append(
             Statement(
                 spot=spot,
                 binds=frozenset(bound),
-                reads=frozenset(item.id for item in read if isinstance(item, ast.Name)),
+                reads=frozenset(read),
                 around=tuple(self._around),
             )
         )
         return spot
 
-    def _test(self, node: ast.If | ast.While | ast.Assert, test: ast.expr) -> None:
+    def _test(self, node: ast.If | ast.While, test: ast.expr) -> None:
         """Begin a statement with a test, around those that follow."""
         spot = self._begin(node, reads=test)
         spot.is_test = True
@@ -200,7 +198,7 @@ class _Watcher(ast.NodeTransformer):
     def _valued(self, spot: Spot, value: ast.expr) -> ast.expr:
         """Look at a statement's value; where that is a condition itself, it is not told twice."""
         self._parts = spot.parts
-        changed = self.visit(value)
+        changed: ast.expr = self.visit(value)
         whole = spot.parts[-1] if spot.parts and self._is_spot(value) else None
         if whole is None:
             spot.number = self._next()
@@ -297,6 +295,7 @@ class _Watcher(ast.NodeTransformer):
 
     def _part(self, node: ast.expr) -> ast.expr:
         """Look at a part of a condition, which is told as one whatever it is."""
+        changed: ast.expr
         if self._is_spot(node):
             changed = self.visit(node)
             self._parts[-1].is_test = True
