@@ -135,6 +135,7 @@ def _app(parsed: Parsed, config: Config, early: list[Spawned]) -> App:
             scripts=script_paths(parsed.values) if is_script else (),
             loop=parsed.loop,
             inputs=inputs_of(parsed.inputs),
+            why_ms=time_of(parsed.why),
             is_confirmed=parsed.is_confirmed,
         ),
         console=Terminal(),
