@@ -173,7 +173,8 @@ class ChartHandler:
             return _failure(400, str(error))
 
         def body(snapshot: ChartSnapshot) -> bytes:
-            return history_body(self._views.of(snapshot), wanted)
+            trail = None if snapshot.script is None else snapshot.script.trail
+            return history_body(self._views.of(snapshot), wanted, trail)
 
         return await self._answer(request, body, "application/octet-stream")
 

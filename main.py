@@ -156,7 +156,7 @@ def _makers(early: list[Spawned]) -> Makers:
         engine=lambda **given: _root("script_engine").ScriptEngine(**given),
         executor=functools.partial(_make_executor, spares),
         check_script=lambda path, **given: _root("script_executor").check_script(path, **given),
-        chart=lambda source, port: _root("chart_handler").ChartHandler(source, port=port),
+        chart=lambda source, **given: _root("chart_handler").ChartHandler(source, **given),
         keys=lambda path: _root("key_manager").KeyManager(path),
         indicators=lambda: _root("indicators").Indicators(),
     )

@@ -23,6 +23,7 @@ from milo.secret import Secret
 from milo.setting_values import (
     STEPPED,
     TimeRange,
+    read_address,
     read_amount,
     read_choice,
     read_intervals,
@@ -133,6 +134,19 @@ class Config:
     )
     no_chart: bool = _setting(False, read_truth, "serve no chart page during --loop")
     no_browser: bool = _setting(False, read_truth, "open no browser")
+    listen: str | None = _setting(
+        None,
+        read_address,
+        "serve the chart on this address instead of 127.0.0.1, behind a password that is asked for "
+        "at start; what it shows is not encrypted on the way",
+        metavar="ADDRESS",
+    )
+    i_know: bool = _setting(
+        False,
+        read_truth,
+        "allow --listen together with --live",
+        is_flag_only=True,
+    )
     max_daily_loss: Decimal = _setting(
         Decimal(20),
         read_percent,

@@ -100,6 +100,8 @@ class Desk:
         lasting = self._lasting_refusal(lane, intent, action)
         if lasting is not None:
             return Refused(lasting, until=lane.end)
+        if not self._max_daily_loss and not self._max_positions:
+            return None
         now_ms = time_ms + self._delay_ms
         lost_today, others = self._state(lane, now_ms, equity)
         if not others and 2 * lost_today <= self._max_daily_loss:
@@ -237,20 +239,20 @@ class Desk:
         found = quick.size(close, float(equity), float(available), atr)
         if found is None:
             return None
-        instrument = lane.contract.instrument
+        tick = lane.contract.instrument.tick
         price = from_float(close)
         qty = found.steps * quick.step
-        stop = found.levels.stop_ticks * instrument.tick
-        target = found.levels.target_ticks
+        stop_ticks, target = found.levels
+        stop = stop_ticks * tick
         loss = qty * (abs(price - stop) + self._fees.taker * (price + stop))
         if self._max_risk and loss > self._max_risk * equity:
             return None
         return EntrySize(
-            qty=to_e8(qty),
+            qty=found.steps * quick.step_e8,
             leverage=quick.leverage,
             loss_at_stop=loss,
             stop_price=stop,
-            target_price=None if target is None else target * instrument.tick,
+            target_price=None if target is None else target * tick,
             notes=(),
         )
 

@@ -16,7 +16,9 @@ import numpy as np
 
 from milo.candles import PRICE_COLUMNS, Candles, Floats
 from milo.charts.indicators import LINE_NAMES
+from milo.charts.members import said_item
 from milo.charts.overlays import OVERLAYS, Item
+from milo.charts.trail import ScriptTrail
 from milo.charts.views import SeriesView
 
 MOST_ROWS: Final = 200_000
@@ -46,8 +48,11 @@ class HistoryRequest:
             raise ValueError(f"overview must be from 0 to {MOST_BUCKETS}")
 
 
-def history_body(view: SeriesView, wanted: HistoryRequest) -> bytes:
-    """Return the rows with their indicators, and the overlay items that touch them."""
+def history_body(
+    view: SeriesView, wanted: HistoryRequest, trail: ScriptTrail | None = None
+) -> bytes:
+    """Return the rows with their indicators, the overlay items that touch them, and what the
+    script of `trail` said on them."""
     candles = view.candles
     total = len(candles)
     end = total if wanted.end is None else min(wanted.end, total)
@@ -64,9 +69,17 @@ def history_body(view: SeriesView, wanted: HistoryRequest) -> bytes:
         "total": total,
         "columns": [*CANDLE_NAMES, *LINE_NAMES],
         **touching_items(view.items(), first, end),
+        "said": _said(trail, candles, first, end),
         "buckets": len(overview[0]) if overview else 0,
     }
     return packed(header, [*columns, *overview])
+
+
+def _said(trail: ScriptTrail | None, candles: Candles, first: int, end: int) -> list[Item]:
+    if trail is None or first == end:
+        return []
+    times = candles.open_ms
+    return [said_item(said) for said in trail.between(int(times[first]), int(times[end - 1]))]
 
 
 def touching_items(items: dict[str, list[Item]], first: int, end: int) -> dict[str, list[Item]]:

@@ -19,10 +19,12 @@ from milo.charts.members import (
     log_item,
     meta_item,
     position_item,
+    said_item,
     trade_item,
 )
 from milo.charts.overlays import OVERLAYS, Item
 from milo.charts.snapshot import ChartSnapshot
+from milo.charts.trail import Said
 from milo.charts.views import SeriesView
 
 MOST_ROWS: Final = 1_000
@@ -44,6 +46,7 @@ class LiveFeed:
         self._items: dict[str, list[Item]] = {}
         self._told: dict[str, Any] = {}
         self._live: list[float | int | None] | None = None
+        self._said: tuple[int, Said | None] = (0, None)
         self._told_ms: int | None = None
         self._seq = 0
 
@@ -55,6 +58,7 @@ class LiveFeed:
         found: dict[str, Any] = {}
         self._tell_series(found, view)
         self._tell_live(found, snapshot, view)
+        self._tell_said(found, snapshot)
         for name, value in _members(snapshot).items():
             if name not in self._told or self._told[name] != value:
                 self._told[name] = value
@@ -103,6 +107,22 @@ class LiveFeed:
         if "rows" in found or "reload" in found or live != self._live:
             self._live = live
             found["live"] = live
+
+    def _tell_said(self, found: dict[str, Any], snapshot: ChartSnapshot) -> None:
+        """Tell what the script said since; a forming candle's words replace the ones before."""
+        trail = None if snapshot.script is None else snapshot.script.trail
+        if trail is None:
+            return
+        place, newest = self._said
+        if "reload" in found:
+            # The history brings the words of its candles, all but the forming one's.
+            place, newest = max(0, len(trail) - 1), None
+        first, said = trail.since(max(0, place - 1))
+        new = [item for item in said if item is not newest]
+        if new:
+            found["said"] = [said_item(item) for item in new[-MOST_ROWS:]]
+        if said:
+            self._said = (first + len(said), said[-1])
 
 
 def tail_change(old: list[Item], new: list[Item], key: str) -> dict[str, Any] | None:

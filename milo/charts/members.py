@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 
 from milo.charts.overlays import Item
 from milo.charts.snapshot import ChartPosition, ChartSnapshot, LogLine, RunNumbers, TradeMark
+from milo.charts.trail import Said
 from milo.intervals import INTERVAL_MS
 from milo.money import plain
 
 MAX_TRADES: Final = 1_000
 MAX_LOG_LINES: Final = 200
 _MAX_TEXT: Final = 2_000
+_MOST_PRINTS: Final = 20
 
 
 def meta_item(snapshot: ChartSnapshot, limit: int) -> Item:
@@ -30,20 +32,20 @@ def meta_item(snapshot: ChartSnapshot, limit: int) -> Item:
         "venue": snapshot.venue,
         "title": snapshot.title,
         "isSimulated": snapshot.is_simulated,
-        "unisolated": None if snapshot.unisolated is None else _clean(snapshot.unisolated),
+        "unisolated": None if snapshot.unisolated is None else shown_text(snapshot.unisolated),
         "clock": iso_ms(snapshot.clock_ms),
         "clockSpeed": snapshot.clock_speed,
         "marketAgeMs": snapshot.market_age_ms,
         "priceDecimals": snapshot.price_decimals,
         "state": snapshot.state,
-        "alert": None if snapshot.alert is None else _clean(snapshot.alert),
+        "alert": None if snapshot.alert is None else shown_text(snapshot.alert),
         "script": None
         if script is None
         else {
-            "name": _clean(script.name),
+            "name": shown_text(script.name),
             "symbol": script.symbol,
             "interval": script.interval,
-            "lastAction": None if script.last_action is None else _clean(script.last_action),
+            "lastAction": None if script.last_action is None else shown_text(script.last_action),
             "lastCondition": script.last_condition,
         },
         "run": _numbers(snapshot.numbers),
@@ -79,10 +81,25 @@ def trade_item(mark: TradeMark) -> Item:
 
 
 def log_item(line: LogLine) -> Item:
-    return {"time": iso_ms(line.time_ms), "kind": line.kind, "text": _clean(line.text)}
+    return {"time": iso_ms(line.time_ms), "kind": line.kind, "text": shown_text(line.text)}
 
 
-def _clean(text: str) -> str:
+def said_item(said: Said) -> Item:
+    """Return what a script said on one candle; its texts are a stranger's."""
+    result = said.result
+    return {
+        "openMs": said.open_ms,
+        "isForming": said.is_forming,
+        "condition": result.condition,
+        "action": shown_text(result.action),
+        "plots": [[shown_text(p.name), shown_text(p.pane), p.value] for p in result.plots],
+        "marks": [shown_text(text) for text in result.marks],
+        "prints": [shown_text(text) for text in result.prints[:_MOST_PRINTS]],
+        "warnings": [shown_text(text) for text in result.warnings],
+    }
+
+
+def shown_text(text: str) -> str:
     """Return untrusted text at a bounded length and without what UTF-8 cannot carry."""
     shown = text if len(text) <= _MAX_TEXT else text[:_MAX_TEXT] + "…"
     return shown.encode("utf-8", "replace").decode("utf-8")

@@ -58,6 +58,10 @@ COMMANDS: tuple[CommandSpec, ...] = (
         text="with --script: what the scripts would have done on stored candles",
     ),
     CommandSpec(
+        flag="chart", module="chart",
+        text="show stored candles on the chart page, without trading, until stopped",
+    ),
+    CommandSpec(
         flag="initdb", module="initdb", nargs="+", metavar="SYMBOL",
         text="fill the store with candles: all intervals, or those of --interval",
     ),

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from milo.backtest.decisions import Decisions
     from milo.candles import Candles
     from milo.charts.snapshot import ChartSource
+    from milo.charts.trail import ScriptTrail
     from milo.clock import VenueClock
     from milo.commands import Note, Trade
     from milo.config import Config
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from milo.script.explanation import Explanation
 from milo.script.request import AccountView, EvaluationRequest
     from milo.secret import Secret
+    from milo.web.sessions import Sessions
     from milo.wire.dialects import Dialect
 
 T = TypeVar("T")
@@ -165,6 +167,7 @@ class Slot(Protocol):
     signals: int
     is_halted: bool
     last_result: ScriptResult | None
+    trail: ScriptTrail
 
     @property
     def name(self) -> str: ...
@@ -276,6 +279,12 @@ class MakeExecutor(Protocol):
     ) -> Executor: ...
 
 
+class MakeChart(Protocol):
+    def __call__(
+        self, source: ChartSource, *, host: str, port: int, sessions: Sessions | None
+    ) -> Chart: ...
+
+
 class CheckScript(Protocol):
     def __call__(self, path: Path, *, is_trusted: bool) -> Awaitable[ScriptHeader]: ...
 
@@ -291,7 +300,7 @@ class Makers:
     engine: MakeEngine
     executor: MakeExecutor
     check_script: CheckScript
-    chart: Callable[[ChartSource, int], Chart]
+    chart: MakeChart
     keys: Callable[[Path], Keys]
     indicators: Callable[[], Any]
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from math import ceil, floor, inf
+from math import inf
 from typing import NamedTuple
 
 import numpy as np
@@ -27,7 +27,7 @@ from milo.model import (
     Instrument,
     LeverageBracket,
 )
-from milo.money import ceil_to, floor_to
+from milo.money import CENT_OF_CENT, ceil_to, floor_to
 from milo.orders.lots import largest_market_qty, market_step, smallest_market_qty
 from milo.orders.margin import max_leverage, max_notional
 from milo.orders.protection import DEFAULT_STOP_SHARE
@@ -67,6 +67,8 @@ class QuickSizer:
     ) -> None:
         self._intent = intent
         self._sign = intent.direction.sign
+        self._has_own_stop = intent.stop is None
+        self._risks_to_stop = intent.amount_kind is AmountKind.RISK and intent.stop is not None
         self.leverage = int(intent.leverage)
         distances = (intent.stop, intent.target)
         self.needs_atr = any(d is not None and d.kind is DistanceKind.ATR for d in distances)
@@ -75,11 +77,13 @@ class QuickSizer:
         self._is_usable = (
             instrument.tick > 0
             and step > 0
+            and step == step.quantize(CENT_OF_CENT)
             and self.leverage == intent.leverage
             and 1 <= self.leverage <= max_leverage(brackets)
             and leverages == sorted(leverages, reverse=True)
         )
         self.step = step
+        self.step_e8 = int(step * 10**8)
         self._top_leverage = max_leverage(brackets)
         self._tick, self._step = float(instrument.tick), float(step)
         self._share = float(intent.amount) / 100
@@ -95,6 +99,7 @@ class QuickSizer:
         self._brackets = [(float(b.cap), float(b.maint_ratio), float(b.cum)) for b in brackets]
         self._stop = _Level(intent.stop, intent.direction, instrument.tick, is_stop=True)
         self._target = _Level(intent.target, intent.direction, instrument.tick, is_stop=False)
+        self._has_target = intent.target is not None
         ratio = intent.reward_ratio
         self._reward = None if ratio is None else float(ratio)
 
@@ -105,8 +110,9 @@ class QuickSizer:
         if not self._is_usable or price <= 0 or equity <= 0:
             return None
         doubt = _ROUNDING
-        if self._intent.amount_kind is AmountKind.RISK and self._intent.stop is not None:
-            stop_ticks = self._explicit_stop(price, atr)
+        stop_ticks = None
+        if self._risks_to_stop:
+            stop_ticks = self._on_right_side(self._stop.ticks(price, atr), price)
             if stop_ticks is None:
                 return None
             stop = stop_ticks * self._tick
@@ -117,9 +123,10 @@ class QuickSizer:
             doubt += 8 * _DIGITS * price / loss
         else:
             qty = equity * self._share * self.leverage / price
+        notional = qty * price
         if (
-            qty * price > self._most_notional
-            or qty * price * self._cost > available
+            notional > self._most_notional
+            or notional * self._cost > available
             or qty > self._largest
         ):
             return None
@@ -129,39 +136,44 @@ class QuickSizer:
         rounded = steps * self._step
         if rounded * price < self._least_notional:
             return None
-        levels = self.plan(price, rounded, self.leverage, atr)
+        levels = self._levels(price, rounded, self.leverage, atr, stop_ticks)
         return None if levels is None else QuickSize(steps, levels)
 
     def plan(
         self, entry: float, qty: float, leverage: int, atr: float | None
     ) -> QuickLevels | None:
         """Return what `plan_protection` would, or None where that is not certain."""
-        if not self._is_usable:
-            return None
+        return self._levels(entry, qty, leverage, atr, None) if self._is_usable else None
+
+    def _levels(
+        self, entry: float, qty: float, leverage: int, atr: float | None, stop_ticks: int | None
+    ) -> QuickLevels | None:
+        """Return stop and target; `stop_ticks` where the stop of that entry is known already."""
         sign, tick = self._sign, self._tick
-        is_own = self._intent.stop is None
-        stop_ticks = (
-            self._default_stop(entry, qty, leverage) if is_own else self._explicit_stop(entry, atr)
-        )
+        is_own = self._has_own_stop
+        if is_own:
+            stop_ticks = self._default_stop(entry, qty, leverage)
+        elif stop_ticks is None:
+            stop_ticks = self._on_right_side(self._stop.ticks(entry, atr), entry)
         if stop_ticks is None:
             return None
         stop = stop_ticks * tick
+        if not self._low <= stop <= self._high:
+            return None
         if not is_own and not self._is_before_liquidation(entry, qty, leverage, stop):
             return None
-        target_ticks = None
-        if self._intent.target is not None:
-            target_ticks = self._target.ticks(entry, atr)
-        elif self._reward is not None:
+        if self._reward is not None:
             risked = entry / leverage if is_own else abs(entry - stop)
-            value = entry + sign * self._reward * risked
-            target_ticks = self._target.rounded(value)
+            target_ticks = self._target.rounded(entry + sign * self._reward * risked)
+        elif self._has_target:
+            target_ticks = self._target.ticks(entry, atr)
         else:
-            return QuickLevels(stop_ticks, None) if self._low <= stop <= self._high else None
+            return QuickLevels(stop_ticks, None)
         if target_ticks is None:
             return None
         target = target_ticks * tick
         is_right = target > 0 and sign * (target - entry) > _SURE * entry
-        is_inside = self._low <= min(stop, target) and max(stop, target) <= self._high
+        is_inside = self._low <= target <= self._high
         return QuickLevels(stop_ticks, target_ticks) if is_right and is_inside else None
 
     def surely_refused(
@@ -201,9 +213,6 @@ class QuickSizer:
             refused |= (left < needed - _SURE) & (most * prices < self._most_notional)
         return refused
 
-    def _explicit_stop(self, entry: float, atr: float | None) -> int | None:
-        return self._on_right_side(self._stop.ticks(entry, atr), entry)
-
     def _default_stop(self, entry: float, qty: float, leverage: int) -> int | None:
         sign = self._sign
         margin = qty * entry * (1 / leverage - sign)
@@ -224,7 +233,7 @@ class QuickSizer:
     def _is_before_liquidation(self, entry: float, qty: float, leverage: int, stop: float) -> bool:
         """Return whether the margin at the stop is clearly above the maintenance margin."""
         notional = qty * stop
-        margin = qty * entry / leverage + self._sign * qty * (stop - entry)
+        margin = qty * (entry / leverage + self._sign * (stop - entry))
         needed = 0.0
         for cap, ratio, cum in self._brackets:
             needed = notional * ratio - cum
@@ -241,39 +250,41 @@ class _Level:
     ) -> None:
         self._tick = float(tick)
         # A long's stop lies below the entry: rounding up brings it nearer. Its target: down.
-        self._is_up = (direction is Direction.LONG) == is_stop
-        self._sign = -direction.sign if is_stop else direction.sign
-        self._kind = None if distance is None else distance.kind
-        self._value = 0.0 if distance is None else float(distance.value)
+        is_up = (direction is Direction.LONG) == is_stop
+        self._sure = _sure_ceil if is_up else _sure_floor
+        sign = -direction.sign if is_stop else direction.sign
+        kind = None if distance is None else distance.kind
+        value = 0.0 if distance is None else float(distance.value)
+        self._is_share = kind is DistanceKind.PERCENT
+        self._is_price = kind is DistanceKind.PRICE
         self._fixed: int | None = None
         if distance is not None and distance.kind is DistanceKind.PRICE and tick:
-            on_tick = (ceil_to if self._is_up else floor_to)(distance.value, tick)
+            on_tick = (ceil_to if is_up else floor_to)(distance.value, tick)
             self._fixed = int(on_tick / tick)
-        self._factor = 1 + self._sign * self._value / 100
+        self._factor = 1 + sign * value / 100
+        self._reach = sign * value
 
     def ticks(self, entry: float, atr: float | None) -> int | None:
-        if self._kind is DistanceKind.PERCENT:
-            return self.rounded(entry * self._factor)
-        if self._kind is DistanceKind.PRICE:
+        if self._is_share:
+            return self._sure(entry * self._factor / self._tick, _ROUNDING)
+        if self._is_price:
             return self._fixed
-        if atr is None:
-            return None
-        return self.rounded(entry + self._sign * self._value * atr)
+        return None if atr is None else self.rounded(entry + self._reach * atr)
 
     def rounded(self, price: float) -> int | None:
-        ticks = price / self._tick
-        return _sure_ceil(ticks, _ROUNDING) if self._is_up else _sure_floor(ticks, _ROUNDING)
+        return self._sure(price / self._tick, _ROUNDING)
 
 
 def _sure_floor(value: float, doubt: float) -> int | None:
-    whole = floor(value)
-    margin = (abs(value) + 1) * doubt
-    is_sure = value < _MOST and whole + margin < value < whole + 1 - margin
-    return whole if is_sure else None
+    """Return the whole number below a value; None near a whole number, and below 0."""
+    if not 0 <= value < _MOST:
+        return None
+    whole = int(value)
+    margin = (value + 1) * doubt
+    return whole if margin < value - whole < 1 - margin else None
 
 
 def _sure_ceil(value: float, doubt: float) -> int | None:
-    whole = ceil(value)
-    margin = (abs(value) + 1) * doubt
-    is_sure = value < _MOST and whole - 1 + margin < value < whole - margin
-    return whole if is_sure else None
+    """Return the whole number above a value; None near a whole number, and below 0."""
+    whole = _sure_floor(value, doubt)
+    return None if whole is None else whole + 1

@@ -118,7 +118,7 @@ export class Series {
   constructor({ interval = "1m", intervalMs = 60_000, names = [] } = {}) {
     this.interval = interval;
     this.intervalMs = intervalMs;
-    /** Indicator columns, in the order in which rows bring them. */
+    /** Indicator columns, in the order in which rows bring them; the MACD's line with its signal. */
     this.names = names;
     /** @type {Columns} */
     this.columns = {};
@@ -313,6 +313,10 @@ export class Series {
    * @param {number} to
    */
   #touch(from, to) {
+    const { macd, macdSignal, macdHistogram } = this.columns;
+    if (macdHistogram) {
+      for (let i = from; i < to; i += 1) macdHistogram[i] = macd[i] - macdSignal[i];
+    }
     for (const pyramid of this.extremes.values()) pyramid.touch(from, to);
   }
 
@@ -367,7 +371,9 @@ export class Series {
   #allocate(capacity) {
     const before = this.columns;
     this.columns = {};
-    for (const name of [...CANDLE, "slot", ...this.names]) {
+    // Of the MACD's three parts the server sends two: the third is their difference.
+    const derived = this.names.includes("macdSignal") ? ["macdHistogram"] : [];
+    for (const name of [...CANDLE, "slot", ...this.names, ...derived]) {
       const column = new Float64Array(capacity);
       if (before[name]) column.set(before[name].subarray(this.first, this.end), this.first);
       this.columns[name] = column;

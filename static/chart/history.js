@@ -25,7 +25,7 @@ export function decodeHistory(bytes) {
   /** @type {History["columns"]} */
   const columns = {};
   for (const name of header.columns) columns[name] = take(header.count);
-  const buckets = header.overview?.buckets;
+  const { buckets } = header;
   const overview = buckets ? { low: take(buckets), high: take(buckets), close: take(buckets) } : null;
   return { header, columns, overview };
 }

@@ -72,7 +72,7 @@ export function plansOf(series, layers, plots) {
       plan = { name: pane, title: pane, share: 0.18, lines: [], guides: [] };
       plans.push(plan);
     }
-    if (name !== plan.histogram && !plan.lines.includes(name)) plan.lines.push(name);
+    if (!plan.lines.includes(name)) plan.lines.push(name);
   }
   if (layers.averages === false) price.lines = price.lines.filter((name) => name.startsWith("plot:"));
   for (const plan of plans) plan.lines = plan.lines.filter((name) => series.names.includes(name));

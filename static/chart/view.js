@@ -38,7 +38,7 @@ export class Chart {
     this.canvas = canvas;
     this.top = top;
     this.ctx = context2d(canvas, false);
-    this.topCtx = context2d(top, true);
+    top.hidden = true;
     /** Told the index of the candle under the crosshair, -1 for none. @type {(index: number) => void} */
     this.onCrosshair = () => {};
     /** Told the first and last index in view after each move. @type {(first: number, last: number) => void} */
@@ -83,7 +83,6 @@ export class Chart {
     /** @type {{slot: number, y: number | null} | null} */
     this.crosshair = null;
     this.frameRequest = 0;
-    this.isTopDirty = false;
     this.askedBefore = -1;
     /** What was drawn last. @type {import("./draw.js").Paint | null} */
     this.paint = null;
@@ -446,14 +445,13 @@ export class Chart {
   }
 
   #drawCrosshair() {
-    const { topCtx, top, paint, series } = this;
+    const { top, paint, series } = this;
     const isEmpty = this.crosshair === null || series.count === 0 || paint === null;
-    if (isEmpty && !this.isTopDirty) return;
-    topCtx.clearRect(0, 0, top.width, top.height);
-    this.isTopDirty = !isEmpty;
     // An empty canvas would still be laid over the other one in each frame.
-    top.hidden = isEmpty;
+    if (top.hidden !== isEmpty) top.hidden = isEmpty;
     if (this.crosshair === null || isEmpty) return;
+    const topCtx = context2d(top, true);
+    topCtx.clearRect(0, 0, top.width, top.height);
     const { crosshair } = this.#extras;
     const { slot, y } = this.crosshair;
     if (crosshair === undefined) this.#need("crosshair");
@@ -480,7 +478,6 @@ export class Chart {
       if (canvas.width !== width) canvas.width = width;
       if (canvas.height !== height) canvas.height = height;
     }
-    this.isTopDirty = true;
     if (oldPlot > 0) this.clampView();
     if (this.theme.surface !== undefined) this.drawNow();
   }

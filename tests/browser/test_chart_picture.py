@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from milo.ta.momentum import rsi
 from tests.browser.conftest import Serve, Visit, Watched
 from tests.chart_market import HOUR_MS, START_MS, ChartMarket, snapshot_of, walk
 
@@ -330,7 +331,7 @@ def test_rows_can_be_put_before_and_after_and_give_the_same_picture(
 
 def test_binary_history_becomes_a_series(page: Watched, rows: list[list[float]]) -> None:
     names = ["openMs", "open", "high", "low", "close", "volume", "ema20"]
-    header = {"first": 120, "count": 3, "total": 123, "columns": names, "overview": {"buckets": 2}}
+    header = {"first": 120, "count": 3, "total": 123, "columns": names, "buckets": 2}
     text = json.dumps(header).encode()
     text += b" " * (-(4 + len(text)) % 8)
     some = [*rows[120:122], [*rows[122][:6], math.nan]]
@@ -351,6 +352,51 @@ def test_binary_history_becomes_a_series(page: Watched, rows: list[list[float]])
     )
 
     assert found == [120, 123, rows[121][4], rows[121][6], True, [5.0, 6.0]]
+
+
+def test_history_of_the_server_is_drawn_with_its_panes(serve: Serve, visit: Visit) -> None:
+    market = ChartMarket(snapshot_of(walk(400)))
+    page = visit(serve(market))
+
+    found = page.evaluate(
+        """async () => {
+          const { decodeHistory } = await import("/static/chart/history.js");
+          const { Series } = await import("/static/chart/columns.js");
+          const load = async (query) => {
+            const answer = await fetch(`/history?symbol=BTCUSDT&interval=1h&${query}`);
+            return decodeHistory(await answer.arrayBuffer());
+          };
+          const { header, columns } = await load("count=150");
+          const older = await load(`count=150&end=${header.first}`);
+          const names = header.columns.slice(6);
+          const series = new Series({ interval: "1h", intervalMs: 3600000, names });
+          series.put(header.first, columns);
+          chart.layers.macd = chart.layers.stochastic = true;
+          chart.setSeries(series);
+          chart.setItems(header);
+          chart.drawNow();
+          const panes = chart.paint.panes.map(({ name, lines }) => [name, ...lines]);
+          chart.update(() => series.put(older.header.first, older.columns));
+          chart.drawNow();
+          const { rsi, macd, macdSignal, macdHistogram } = series.columns;
+          const isDifference = Array.from({ length: 300 }, (_, k) => k + 100)
+            .every((i) => Object.is(macdHistogram[i], macd[i] - macdSignal[i]));
+          return { panes, rows: [series.first, series.end], close: series.close[100],
+            rsi: rsi[399], swings: chart.swings.items.length, isDifference };
+        }"""
+    )
+
+    candles = market.now.candles
+    assert found["panes"] == [
+        ["price", "ema20", "ema200"], ["volume"], ["rsi", "rsi"],
+        ["macd", "macd", "macdSignal"], ["stochastic", "stochK", "stochD"],
+    ]  # fmt: skip
+    assert found["isDifference"] is True
+    assert found["rows"] == [100, 400]
+    assert found["close"] == float(candles.close[100])
+    assert found["rsi"] == pytest.approx(float(rsi(candles.close, 14)[-1]))
+    assert found["swings"] > 3
+    page.assert_clean()
 
 
 ZONES = [

@@ -55,6 +55,8 @@ GOOD: dict[str, tuple[str, object]] = {
     "port": ("0", 0),
     "no_chart": ("1", True),
     "no_browser": ("on", True),
+    "listen": (" 192.168.1.5 ", "192.168.1.5"),
+    "i_know": ("1", True),
     "max_daily_loss": ("12.5%", Decimal("12.5")),
     "max_positions": ("3", 3),
     "max_risk": ("2.5%", Decimal("2.5")),
@@ -106,6 +108,8 @@ BAD: dict[str, list[str]] = {
     "port": ["-1", "65536", "http"],
     "no_chart": ["2"],
     "no_browser": ["nope"],
+    "listen": ["", "localhost", "0.0.0.0", "224.0.0.1", "1.2.3", "::", "192.168.1.5:80"],
+    "i_know": ["perhaps"],
     "max_daily_loss": ["-1", "101", "much", "NaN"],
     "max_positions": ["-1", "1001", "few"],
     "max_risk": ["-1", "101", "all", "Infinity"],
@@ -321,7 +325,7 @@ def test_a_setting_written_twice_in_two_spellings_is_refused(tmp_path: Path) -> 
 
 
 def test_what_gives_up_protection_can_be_set_by_a_flag_only() -> None:
-    assert sorted(FLAG_ONLY) == ["live", "trust_script", "yes_live"]
+    assert sorted(FLAG_ONLY) == ["i_know", "live", "trust_script", "yes_live"]
 
 
 @pytest.mark.parametrize("name", ["live", "yes_live", "yes-live"])
