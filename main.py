@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from milo.cli import Parsed, inputs_of, parse_command_line, script_paths
+from milo.cli import Parsed, inputs_of, parse_command_line, script_paths, time_of
 from milo.cli.first_workers import first_workers
 from milo.config import Config, load_config, unknown_environment
 from milo.errors import ConfigError, EngineError, ScriptError

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from milo.orders.book import Book, CoreConfig
     from milo.ports import Console, Guard, Journal, Signer
     from milo.script.explanation import Explanation
-from milo.script.request import AccountView, EvaluationRequest
+    from milo.script.request import AccountView, EvaluationRequest
     from milo.secret import Secret
     from milo.web.sessions import Sessions
     from milo.wire.dialects import Dialect

@@ -141,7 +141,7 @@ def explained(intent: Intent | None, action: str, situation: Situation) -> list[
         case EntryIntent():
             return _entry_rows(intent, action, situation)
         case ExitIntent():
-            return _exit_rows(intent, situation)
+            return [*_account_rows(situation), *exit_rows(intent, situation)]
         case None:
             return [*_account_rows(situation), ("sends", "nothing")]
 
@@ -293,7 +293,8 @@ def _percent(part: Decimal, whole: Decimal) -> str:
     return f"{part / whole * 100:.2f} %"
 
 
-def _exit_rows(intent: ExitIntent, situation: Situation) -> list[Row]:
+def exit_rows(intent: ExitIntent, situation: Situation) -> list[Row]:
+    """Return what an exit closes and leaves; raises NotSent or ExitRefused."""
     position = situation.position
     if position is None:
         raise NotSent(f"no position is open on {situation.instrument.symbol}")
@@ -307,7 +308,6 @@ def _exit_rows(intent: ExitIntent, situation: Situation) -> list[Row]:
     rest = held - qty
     left = f"{plain(rest)}, stop and target stay" if rest else "nothing, stop and target end"
     return [
-        *_account_rows(situation),
         ("closes", f"{plain(qty)} of {plain(held)} at market, about {_notional(qty, situation)}"),
         ("profit", f"{shown(profit)} USDT at this price, taker fees of both sides deducted"),
         ("left", left),
