@@ -45,7 +45,7 @@ def _head(story: Story) -> Iterator[str]:
     candle = story.candle
     opened, closed = iso_minute(candle.open_ms), iso_minute(story.close_ms + 1)
     name = shown_line(story.script)
-    yield f"{name} on {story.symbol} {story.interval}: candle {opened} UTC, decided at {closed}"
+    yield f"{name} on {story.symbol} {story.interval}: candle {opened}, decided at {closed} UTC"
     yield (
         f"  open {candle.open:.10g}  high {candle.high:.10g}  low {candle.low:.10g}  "
         f"close {candle.close:.10g}  volume {candle.volume:.10g}"
@@ -198,6 +198,9 @@ def happened(story: Story) -> list[str]:
         return [f"nothing was sent: {story.refusal}"]
     if outcome is not None:
         return list(_filled(outcome, story))
+    told = story.explanation
+    if story.failure is not None or (told is not None and told.error is not None):
+        return ["nothing: the script failed"]
     match parse_action(story.action):
         case EntryIntent(direction=direction) if held is not None and held.direction is direction:
             return [
