@@ -106,7 +106,7 @@ def facts_of(candles: Candles) -> DataFacts:
 
 def _tick_of(candles: Candles) -> int:
     count = len(candles)
-    rows = np.unique(np.linspace(0, count - 1, min(count, _SAMPLED_ROWS)).astype(np.int64))
+    rows = np.linspace(0, count - 1, min(count, _SAMPLED_ROWS)).astype(np.int64)
     tick = E8
     for prices in (candles.open, candles.high, candles.low, candles.close):
         scaled = _scaled(prices[rows])

@@ -8,12 +8,10 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from milo.backtest.decisions import Decisions
-from milo.backtest.described import DescribedMarket, describe_market
-from milo.backtest.ledger import Ledger
 from milo.backtest.slot import FundingHistory, Slot
 from milo.cli.backtest_data import StoredMarket, database_of, load_markets
 from milo.cli.context import App, Executor
@@ -23,6 +21,11 @@ from milo.cli.progress import Progress
 from milo.clock import monotonic_s
 from milo.errors import ConfigError
 from milo.model import ScriptHeader
+
+if TYPE_CHECKING:
+    from milo.backtest.decisions import Decisions
+    from milo.backtest.described import DescribedMarket
+    from milo.backtest.ledger import Ledger
 
 _SWITCH_S = 0.0005
 
@@ -146,6 +149,8 @@ async def _in_turns(
 
 def _markets(pieces: Sequence[Piece]) -> list[DescribedMarket]:
     """Hash the candles, then load what comes after the decisions: in a thread, meanwhile."""
+    from milo.backtest.described import describe_market
+
     markets = [
         describe_market(
             piece.market.candles,

@@ -11,6 +11,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy.ma  # noqa: F401 - numpy's unique loads it at its first call: now, not then
+
 from milo import __version__
 from milo.backtest.decisions import Decisions
 from milo.backtest.described import (

@@ -8,7 +8,7 @@ schema, one answer for each request, with the request's number. Never pickle.
                                    options {name, max_awaits, recursion}, the text's bytes
                      I inputs      JSON: the values that the user set (checked by the engine)
                      H history     forget all candles; u32 how many will come, 0: nobody knows
-                     C candles     closed candles, 48 bytes each (see milo.script.history)
+                     C candles     closed candles, each a CANDLE_ROW of 48 bytes
                      K column      u8 column (0 the times, then as PRICE_COLUMNS), u32 index of the
                                    first candle, 8 bytes a candle; the last column counts them
                      E evaluate    u32 request, u32 closed candles known, u32 soft CPU ms,
@@ -37,7 +37,6 @@ import msgspec
 import numpy as np
 
 from milo.candles import PRICE_COLUMNS, Candles
-from milo.script.history import ROW_BYTES
 from milo.script.limits import (
     MAX_ACTION,
     MAX_CHANGES,
@@ -60,7 +59,7 @@ from milo.script.request import PositionView
 
 MAX_REPLY_BYTES: Final = 64 * 1024
 MAX_REQUEST_BYTES: Final = 8 * 1024 * 1024
-CANDLES_A_FRAME: Final = 65_536
+CANDLES_A_FRAME: Final = 524_288
 MANY_CANDLES: Final = 20_000
 """From here on they go over column by column, which is faster and larger."""
 
@@ -89,7 +88,9 @@ _LOAD: Final = struct.Struct("<III")
 _EVALUATE: Final = struct.Struct("<IIIBd")
 _DECIDE: Final = struct.Struct("<IIIIIB")
 _COLUMN: Final = struct.Struct("<BI")
-_ROW: Final = struct.Struct("<6d")
+COLUMN_HEAD_BYTES: Final = _COLUMN.size
+CANDLE_ROW: Final = struct.Struct("<6d")
+"""Open time (ms UTC, exact in a double), open, high, low, close, volume."""
 
 
 class FrameError(Exception):
@@ -340,6 +341,22 @@ class FrameReader:
         del buffer[:at]
         return frames
 
+    def begun(self, kind: int, head_bytes: int) -> tuple[int, bytes] | None:
+        """Return (length of the whole payload, what is here of it) of a frame that is not complete.
+
+        Only where it is of that type and so many bytes of it have come, else None. It is the
+        caller's then to read the rest; what comes after it begins with the next frame.
+        """
+        buffer = self._buffer
+        if len(buffer) < _HEAD.size + head_bytes:
+            return None
+        length, found = _HEAD.unpack_from(buffer)
+        if found != kind or length < head_bytes:
+            return None
+        payload = bytes(buffer[_HEAD.size :])
+        buffer.clear()
+        return length, payload
+
     @property
     def is_empty(self) -> bool:
         """True where no part of a frame waits for its rest."""
@@ -386,7 +403,7 @@ def pack_row(
     open_ms: int, open: float, high: float, low: float, close: float, volume: float
 ) -> bytes:
     """Return one candle as 48 bytes."""
-    return _ROW.pack(open_ms, open, high, low, close, volume)
+    return CANDLE_ROW.pack(open_ms, open, high, low, close, volume)
 
 
 def ping_frame(request: int) -> bytes:
@@ -497,6 +514,6 @@ def parse_evaluate(payload: bytes) -> tuple[int, int, int, bytes, float, list[di
     """Return (request, known, soft_ms, forming, balance, positions)."""
     request, known, soft_ms, has_forming, balance = _EVALUATE.unpack_from(payload)
     start = _EVALUATE.size
-    end = start + (ROW_BYTES if has_forming else 0)
+    end = start + (CANDLE_ROW.size if has_forming else 0)
     positions = msgspec.json.decode(payload[end:]) if len(payload) > end else []
     return request, known, soft_ms, payload[start:end], balance, positions
