@@ -105,7 +105,7 @@ def _value(step: Step) -> str:
         return "not looked at"
     held = _SIDES[step.held]
     value = "" if step.value == held else step.value
-    times = f"({step.times:,} times, this is the last)" if step.times > 1 else ""
+    times = f"(the last of {step.times:,})" if step.times > 1 else ""
     return "  ".join(part for part in (value, held, times) if part)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from milo.script.lazy_list import LazyList
 from milo.script.limits import MAX_STEP_VALUE
 from milo.script.text import clean_line
 from milo.script.views import CandleHistory, CandleView, Series
@@ -15,7 +16,19 @@ _ITEMS: Final = 4
 _DEPTH: Final = 2
 _TEXT: Final = 80
 _LONGEST_INT_BITS: Final = 200
-_TRUE_OR_FALSE: Final = (bool, int, float, str, type(None), list, tuple, dict, set, frozenset)
+_TRUE_OR_FALSE: Final = (
+    bool,
+    int,
+    float,
+    str,
+    type(None),
+    list,
+    LazyList,
+    tuple,
+    dict,
+    set,
+    frozenset,
+)
 _KEPT: Final = (bool, float, type(None), Series, CandleHistory)
 """What cannot change any more and is short: shown only when it is asked for."""
 
@@ -67,6 +80,8 @@ def _shown(value: Any, depth: int) -> str:
     if kind is Series:
         count = len(value)
         return f"{value[-1]:.10g} (newest of {count:,})" if count else "an empty series"
+    if kind is LazyList:
+        return f"{len(value):,} in all, newest {_shown(value[-1], depth)}" if value else "[]"
     if kind is CandleHistory:
         count = len(value)
         return f"{count:,} candles, newest close {value[-1].close:.10g}" if count else "no candles"

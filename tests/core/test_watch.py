@@ -312,6 +312,8 @@ def test_values_of_every_kind_have_a_text() -> None:
         h = (n for n in a)
         i = timedelta(hours=1)
         j = float("nan")
+        k = await calculate_zigzag(data)
+        l = await calculate_zigzag(data[:1])
         condition_true = True
         """
     )
@@ -325,4 +327,6 @@ def test_values_of_every_kind_have_a_text() -> None:
     assert values["e"] == "a function"
     assert values["f"].startswith("open ")
     assert values["g"].startswith("60 candles, newest close ")
+    assert ' in all, newest {"index": ' in values["k"]
+    assert values["l"] == "[]"
     assert (values["h"], values["i"], values["j"]) == ("a generator", "1:00:00", "nan")
