@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from milo.cli import Parsed, inputs_of, parse_command_line, script_paths
 from milo.cli.first_workers import first_workers
-from milo.config import Config, load_config, unknown_environment
+from milo.config import Config, load_config, unknown_environment, use_one_thread
 from milo.errors import ConfigError, EngineError, ScriptError
 from milo.ops.hardening import harden
 from milo.ops.logs import set_up_logging
@@ -82,6 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         set_up_logging(is_verbose=is_verbose)
         for name in unknown_environment():
             print(shown_line(f"milo: ignored environment variable {name}"), file=sys.stderr)
+        use_one_thread()
         return _run(parsed, config)
     except EngineError as error:
         return _fail(error, is_verbose)
@@ -98,18 +99,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(parsed: Parsed, config: Config) -> int:
     early = first_workers(parsed, config)
+    # What is loaded lives as long as the process: nothing to look for in it, now or later.
+    gc.disable()
     try:
         # Here, so that what takes long to load is loaded while a worker starts.
         import asyncio
 
         module = importlib.import_module(f"milo.cli.{parsed.spec.module}")
         app = _app(parsed, config, early)
+        gc.freeze()
+        gc.enable()
         with asyncio.Runner() as runner:
             try:
                 return int(runner.run(_with_sigterm(module.run(app))))
             except asyncio.CancelledError:
                 return EXIT_TERMINATED
     finally:
+        gc.enable()
         for worker in early:
             worker.discard()
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from milo import gates
 from milo.backtest.lane import EntrySize, Lane
@@ -130,10 +131,10 @@ class Desk:
     def _is_surely_refused(
         self, lane: Lane, intent: EntryIntent, index: int, equity: Decimal
     ) -> bool:
-        close = lane.close[index : index + 1]
         available = (self._purse.available + lane.position.wallet) / E8
         quick = self._quick_sizer(lane, intent)
-        return bool(quick.surely_refused(close, float(equity), available)[0])
+        candle = slice(index, index + 1)
+        return bool(_surely_refused(quick, lane, candle, float(equity), available)[0])
 
     def _refused_until(self, lane: Lane, intent: EntryIntent, index: int, run_end: int) -> int:
         """Return the next candle of the run at which sizing might not refuse."""
@@ -144,12 +145,23 @@ class Desk:
         window = _FIRST_WINDOW
         while start < run_end:
             stop = min(start + window, run_end)
-            refused = quick.surely_refused(lane.close[start:stop], wallet, wallet)
+            refused = _surely_refused(quick, lane, slice(start, stop), wallet, wallet)
             place = int(refused.argmin())
             if not refused[place]:
                 return start + place
             start, window = stop, min(4 * window, _LARGEST_WINDOW)
         return start
+
+    def refused_while_flat(
+        self, lane: Lane, intent: EntryIntent, action: str, candles: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        """Return at which candles a signal that the gates let pass is surely refused, or always
+        is, while this lane alone has the account and opens nothing."""
+        if self._lasting_refusal(lane, intent, action) is not None:
+            return np.ones(len(candles), np.bool_)
+        wallet = self._purse.wallet / E8
+        quick = self._quick_sizer(lane, intent)
+        return _surely_refused(quick, lane, candles, wallet, wallet)
 
     def _lasting_refusal(self, lane: Lane, intent: EntryIntent, action: str) -> str | None:
         """Return what the gates say whatever the account: asked once for each action."""
@@ -279,3 +291,14 @@ class Desk:
             sizer = QuickSizer(intent, contract.instrument, contract.brackets, self._fees)
             kept = self._quick[id(lane), intent.direction] = (intent, sizer)
         return kept[1]
+
+
+def _surely_refused(
+    quick: QuickSizer,
+    lane: Lane,
+    candles: slice | NDArray[np.int64],
+    equity: float,
+    available: float,
+) -> NDArray[np.bool_]:
+    atrs = lane.atrs[candles] if quick.needs_atr else None
+    return quick.surely_refused(lane.close[candles], equity, available, atrs)

@@ -12,6 +12,8 @@ import heapq
 from collections.abc import Sequence
 from typing import assert_never
 
+import numpy as np
+
 from milo.backtest.decisions import Decisions
 from milo.backtest.desk import Desk, Refused
 from milo.backtest.equity import buy_and_hold, equity_curve, slot_shares
@@ -48,6 +50,8 @@ _REASONS = {
 }
 
 _MOST_INTENTS = 1_000
+_FIRST_CANDLES = 64
+_MOST_CANDLES = 65_536
 
 
 def run(slots: Sequence[Slot], decisions: Sequence[Decisions], assumptions: Assumptions) -> Ledger:
@@ -225,17 +229,47 @@ class Execution:
             if event is not None:
                 self._happen(lane, event)
             elif run >= 0:
-                self._decide_run(lane, index, runs, run)
+                is_refused = self._decide_run(lane, index, runs, run)
+                if is_refused and lane.trade is None and self._journal.is_full:
+                    self._pass_refused(lane, runs)
             else:
                 return
 
-    def _decide_run(self, lane: Lane, index: int, runs: ActionRuns, run: int) -> None:
-        """Act on a run of equal actions from candle `index` on."""
+    def _pass_refused(self, lane: Lane, runs: ActionRuns) -> None:
+        """Count the runs that follow, as long as all of them are surely refused too."""
+        relevant = runs.relevant(None)
+        window = _FIRST_CANDLES
+        while True:
+            place = relevant.place(lane.decided)
+            candles, codes, places = relevant.candles(place, window, runs)
+            if not len(candles) or candles[0] < lane.decided:
+                return
+            refused = np.zeros(len(candles), np.bool_)
+            for code in np.flatnonzero(np.bincount(codes)).tolist():
+                intent, is_it = runs.intent_of(code), codes == code
+                assert isinstance(intent, EntryIntent)
+                refused[is_it] = self._desk.refused_while_flat(
+                    lane, intent, runs.actions[code], candles[is_it]
+                )
+            first = int(refused.argmin())
+            end = places.item(-1) + 1 if refused[first] else places.item(first)
+            if end > place:
+                last_run = relevant.runs.item(end - 1)
+                self._journal.pass_refused(lane.slot.symbol, end - place, last_run)
+                lane.decided = relevant.ends.item(end - 1)
+            if not refused[first]:
+                return
+            window = min(4 * window, _MOST_CANDLES)
+
+    def _decide_run(self, lane: Lane, index: int, runs: ActionRuns, run: int) -> bool:
+        """Act on a run of equal actions from candle `index` on; return whether it was refused
+        for longer than a candle can change."""
         lane.decided = index + 1
         end = runs.end(run)
         until = self._decide(lane, index, runs.action(run), runs.intent(run), run, end)
         # Another run of the same action is another refusal, and has to be told.
         lane.decided = max(index + 1, min(until, end))
+        return until > index
 
     def _put_next(
         self,

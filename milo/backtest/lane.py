@@ -26,6 +26,7 @@ from milo.backtest.touch import (
     touch_at_open,
     touch_within,
 )
+from milo.candles import Floats
 from milo.exchange.account import (
     Position,
     bankruptcy_price,
@@ -118,7 +119,7 @@ class Lane:
         """The candle whose open is over for the position."""
         self.settlements = self._settlements_of(assumptions)
         self._settled = 0
-        self._atr: np.ndarray[tuple[int], np.dtype[np.float64]] | None = None
+        self._atr: Floats | None = None
         # position changes, for the equity: time, signed quantity, entry price
         self.changes: list[tuple[int, int, int]] = []
 
@@ -300,10 +301,15 @@ class Lane:
 
     def atr_at(self, index: int) -> float | None:
         """Return ATR(14) of a closed candle; None before there are enough."""
+        value: float = self.atrs.item(index)
+        return value if value == value else None
+
+    @property
+    def atrs(self) -> Floats:
+        """ATR(14) of every candle; NaN before there are enough."""
         if self._atr is None:
             self._atr = atr(self.high, self.low, self.close, ATR_PERIOD)
-        value = self._atr.item(index)
-        return value if value == value else None
+        return self._atr
 
     def fill_price(self, price: float, sign: int, slippage: int) -> int:
         """Return at which price a market order fills, e8: `sign` +1 buys, -1 sells.

@@ -177,24 +177,29 @@ class QuickSizer:
         return QuickLevels(stop_ticks, target_ticks) if is_right and is_inside else None
 
     def surely_refused(
-        self, prices: NDArray[np.float64], equity: float, available: float
+        self,
+        prices: NDArray[np.float64],
+        equity: float,
+        available: float,
+        atrs: NDArray[np.float64] | None,
     ) -> NDArray[np.bool_]:
         """Return at which prices `size_entry` surely refuses, with that equity and balance.
 
         For long runs of refused signals: True only for a quantity or notional below the minimum,
-        and for a stop in per cent beyond the liquidation price.
+        and for a stop without ATR, on the wrong side, or beyond the liquidation price. `atrs`: of
+        each price, NaN where there is none; needed where `needs_atr`.
         """
         intent = self._intent
         if self.leverage < 1 or self.leverage > self._top_leverage:
             return np.ones(len(prices), np.bool_)
         kind = None if intent.stop is None else intent.stop.kind
         is_risk = intent.amount_kind is AmountKind.RISK and intent.stop is not None
-        if self._tick <= 0 or (kind is not None and kind is not DistanceKind.PERCENT):
+        if self._tick <= 0:
             return np.zeros(len(prices), np.bool_)
-        away = 0.0 if intent.stop is None else float(intent.stop.value) / 100
-        at_stop = prices * (1 - self._sign * away)
+        away = self._away(prices, atrs)
+        at_stop = prices - self._sign * away
         # A stop is rounded by up to a tick toward the entry: the loss can be that much smaller.
-        least_loss = np.maximum(prices * away - self._tick, 0.0)
+        least_loss = np.maximum(away - self._tick, 0.0)
         if is_risk:
             least_loss += self._taker * np.maximum(prices + at_stop - self._tick, 0.0)
             with np.errstate(divide="ignore"):
@@ -202,16 +207,33 @@ class QuickSizer:
         else:
             most = equity * self._share * self.leverage / prices
         affordable = max(available, 0.0) / (self._cost * (1 - 2 * _SURE)) / prices
+        wanted = most * (1 + _SURE)
         most = np.minimum(most, affordable) * (1 + _SURE)
         refused: NDArray[np.bool_] = (most < self._fewest_steps * self._step * (1 - _SURE)) | (
             most * prices * (1 + 3 * _SURE) < self._least_notional
         )
         if kind is not None:
-            left = 1 / self.leverage - (away - self._tick / prices)
-            needed = self._brackets[0][1] * np.maximum(at_stop / prices - self._tick / prices, 0.0)
-            # Where the notional may lower the leverage, the liquidation price moves away.
-            refused |= (left < needed - _SURE) & (most * prices < self._most_notional)
+            refused |= (away < -_SURE * prices) | np.isnan(away)
+            left = 1 / self.leverage - (away - self._tick) / prices
+            needed = self._brackets[0][1] * np.maximum((at_stop - self._tick) / prices, 0.0)
+            # Where the notional that is wanted may lower the leverage, whatever the balance then
+            # leaves of it, the liquidation price moves away.
+            refused |= (left < needed - _SURE) & (wanted * prices < self._most_notional)
         return refused
+
+    def _away(
+        self, prices: NDArray[np.float64], atrs: NDArray[np.float64] | None
+    ) -> NDArray[np.float64]:
+        """Return how far each price is from its stop, before rounding; NaN without ATR."""
+        stop = self._intent.stop
+        if stop is None:
+            return np.zeros(len(prices))
+        value = float(stop.value)
+        if stop.kind is DistanceKind.PERCENT:
+            return prices * (value / 100)
+        if stop.kind is DistanceKind.PRICE:
+            return self._sign * (prices - value)
+        return np.full(len(prices), np.nan) if atrs is None else value * atrs
 
     def _default_stop(self, entry: float, qty: float, leverage: int) -> int | None:
         sign = self._sign

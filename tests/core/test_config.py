@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import os
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -23,6 +24,7 @@ from milo.config import (
     load_config,
     shown_value,
     unknown_environment,
+    use_one_thread,
 )
 from milo.errors import ConfigError
 from milo.secret import Secret
@@ -520,3 +522,16 @@ def test_show_config_prints_every_setting_with_value_and_origin_and_no_password(
 def test_the_default_settings_read_no_password() -> None:
     assert loaded().key_password is None
     assert loaded(MILO_KEY_PASSWORD="hush").key_password == Secret("hush")
+
+
+def test_numpy_keeps_to_one_thread_unless_the_user_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "to be put back")
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS")
+    use_one_thread()
+    assert os.environ["OPENBLAS_NUM_THREADS"] == "1"
+
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
+    use_one_thread()
+    assert os.environ["OPENBLAS_NUM_THREADS"] == "3"

@@ -68,7 +68,12 @@ def test_a_quick_answer_equals_the_exact_one(seed: int) -> None:
             brackets=spec.brackets,
             fees=fees,
         )
-        is_hopeless = quick.surely_refused(np.array([price]), float(equity), float(available))[0]
+        is_hopeless = quick.surely_refused(
+            np.array([price]),
+            float(equity),
+            float(available),
+            np.array([np.nan if atr is None else atr]),
+        )[0]
         try:
             exact = size_entry(intent, given)
         except (EntryRefused, Unprotectable):
