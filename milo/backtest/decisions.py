@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,3 +69,10 @@ class Decisions:
             return DO_NOTHING
         place = int(np.searchsorted(self.at, index, side="right")) - 1
         return self.actions[int(self.code[place])]
+
+    def signal_spans(self) -> Iterator[tuple[int, int]]:
+        """Yield [first, end) of each run of candles whose action is not "donothing"."""
+        ends = [*self.at[1:].tolist(), self.first + self.count]
+        for start, end, code in zip(self.at.tolist(), ends, self.code.tolist(), strict=True):
+            if self.actions[code] != DO_NOTHING:
+                yield start, end

@@ -105,14 +105,7 @@ class Desk:
         if not self._max_daily_loss and not self._max_positions:
             return None
         now_ms = time_ms + self._delay_ms
-        day_wallet = decimal_of(self._purse.day_wallet(now_ms))
-        lost_today = 1 - equity / day_wallet if day_wallet and equity < day_wallet else ZERO
-        others = sum(
-            other.trade is not None
-            or (other.pending is not None and other.pending.entry is not None)
-            for other in self._lanes
-            if other is not lane
-        )
+        lost_today, others = self._state(lane, now_ms, equity)
         if not others and 2 * lost_today <= self._max_daily_loss:
             return None  # as far from the account's limits as when they were asked
         skip = gates.ask(self._gate_input(lane, intent, action, lost_today, others))
@@ -124,6 +117,24 @@ class Desk:
                 morning_ms = (now_ms // DAY_MS + 1) * DAY_MS - self._delay_ms
                 return Refused(skip.reason, int(np.searchsorted(lane.close_ms, morning_ms)))
         return Refused(skip.reason)
+
+    def _state(self, lane: Lane, now_ms: int, equity: Decimal) -> tuple[Decimal, int]:
+        """Return the share of the day's first wallet that is lost, and other symbols' positions."""
+        day_wallet = decimal_of(self._purse.day_wallet(now_ms))
+        lost_today = 1 - equity / day_wallet if day_wallet and equity < day_wallet else ZERO
+        others = sum(
+            other.trade is not None
+            or (other.pending is not None and other.pending.entry is not None)
+            for other in self._lanes
+            if other is not lane
+        )
+        return lost_today, others
+
+    def gate_input(self, lane: Lane, intent: EntryIntent, action: str, index: int) -> GateInput:
+        """Return what the gates are asked about a signal on candle `index`."""
+        time_ms = lane.close_ms.item(index)
+        state = self._state(lane, time_ms + self._delay_ms, self.equity(time_ms))
+        return self._gate_input(lane, intent, action, *state)
 
     def _is_still(self, lane: Lane) -> bool:
         """Return whether nothing changes the account until this lane opens something."""
