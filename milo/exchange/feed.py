@@ -263,6 +263,15 @@ def summed(columns: Columns, interval: str) -> Columns:
     )
 
 
+def price_tick_e8(columns: Sequence[Column]) -> int:
+    """Return the finest decimal place of prices (e8) as a power of ten; at most 1.0."""
+    tick = E8
+    for prices in columns:
+        while tick > 1 and np.any(prices % tick):
+            tick //= 10
+    return tick
+
+
 def kline_tuples(columns: Columns, interval: str) -> list[KlineTuple]:
     """Return candles of `interval` as rows in the order of the exchange's klines."""
     o_ms, *rest = (column.tolist() for column in columns.all())
