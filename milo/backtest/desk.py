@@ -20,7 +20,7 @@ from milo.intervals import DAY_MS
 from milo.model import CommissionRate, EntryIntent
 from milo.money import ZERO, from_float
 from milo.orders.protection import Unprotectable, plan_protection
-from milo.orders.quick_sizing import QuickSizer
+from milo.orders.quick_sizing import QuickSizer, QuickTerms
 from milo.orders.sizing import EntryRefused, SizingInput, size_entry
 
 _HUNDRED = Decimal(100)
@@ -52,6 +52,10 @@ class Desk:
         # An order for the next open goes out after the close: at midnight, on the day that begins.
         self._delay_ms = 1 if assumptions.fill_at is FillAt.NEXT_OPEN else 0
         self._lasting: dict[tuple[int, str], str | None] = {}
+        self._terms = {
+            id(lane): QuickTerms(lane.contract.instrument, lane.contract.brackets, self._fees)
+            for lane in lanes
+        }
         self._quick: dict[tuple[int, int], tuple[EntryIntent, QuickSizer]] = {}
         """By the numbers of lane and intent; the intent is kept so that its number stays its."""
         self.halted_days: set[int] = set()
@@ -279,7 +283,7 @@ class Desk:
         atr = lane.atr_at(index) if quick.needs_atr else None
         contract = lane.contract
         tick = contract.instrument.tick
-        found = quick.plan(entry_price / E8, size.qty / E8, size.leverage, atr)
+        found = quick.plan(entry_price, size.qty / E8, size.leverage, atr)
         if found is not None:
             target = found.target_ticks
             return found.stop_ticks * tick, None if target is None else target * tick
@@ -301,9 +305,7 @@ class Desk:
         if kept is None:
             if len(self._quick) >= _MOST_KEPT:
                 self._quick.clear()
-            contract = lane.contract
-            sizer = QuickSizer(intent, contract.instrument, contract.brackets, self._fees)
-            kept = self._quick[key] = (intent, sizer)
+            kept = self._quick[key] = (intent, QuickSizer(intent, self._terms[id(lane)]))
         return kept[1]
 
 
