@@ -8,7 +8,7 @@ from collections.abc import Callable
 from milo.candles import Candles
 from milo.cli.context import Client, KlineRow
 from milo.cli.venue import OpenVenue
-from milo.intervals import DAY_MS, back_from, next_open_ms, open_of
+from milo.intervals import back_from, next_open_ms, open_of
 from milo.model import FundingRate
 from milo.store import funding, klines
 
@@ -46,17 +46,27 @@ async def fill(
 async def fill_funding(venue: OpenVenue, symbol: str, *, from_ms: int) -> int:
     """Store the settlements since `from_ms` that are missing; return how many were new.
 
-    What lies between the oldest and the newest stored rate is taken as whole.
+    Between two stored rates that are more than the longest usual pause apart, others are looked
+    for again each time: nobody can tell whether there were any.
     """
-    first_ms = await venue.store.read(lambda conn: funding.first_funding_ms(conn, symbol))
-    last_ms = await venue.store.read(lambda conn: funding.last_funding_ms(conn, symbol))
-    # A contract's first settlement comes up to a day after its first candle.
-    is_begun = first_ms is not None and first_ms - from_ms <= DAY_MS
-    cursor_ms = last_ms + 1 if is_begun and last_ms is not None else from_ms
+    now_ms = venue.clock.now_ms()
+    gaps = await venue.store.read(
+        lambda conn: funding.find_funding_gaps(conn, symbol, start_ms=from_ms, end_ms=now_ms)
+    )
     new = 0
-    while cursor_ms <= venue.clock.now_ms():
-        page = await venue.client.funding_rates(symbol, start_ms=cursor_ms, limit=FUNDING_PAGE)
-        rates = [rate for rate in page if rate.time_ms >= cursor_ms]
+    for first_ms, last_ms in gaps:
+        new += await _fetch_funding(venue, symbol, first_ms, last_ms)
+    return new
+
+
+async def _fetch_funding(venue: OpenVenue, symbol: str, first_ms: int, last_ms: int) -> int:
+    new = 0
+    cursor_ms = first_ms
+    while cursor_ms <= last_ms:
+        page = await venue.client.funding_rates(
+            symbol, start_ms=cursor_ms, end_ms=last_ms, limit=FUNDING_PAGE
+        )
+        rates = [rate for rate in page if cursor_ms <= rate.time_ms <= last_ms]
         if not rates:
             break
         new += await venue.store.write(_upsert_funding(rates))

@@ -8,7 +8,7 @@ from milo.cli import backfill
 from milo.cli.context import App
 from milo.cli.venue import OpenVenue, Purpose, open_venue
 from milo.clock import monotonic_s
-from milo.errors import ConfigError
+from milo.errors import ConfigError, VenueError
 from milo.intervals import INTERVALS
 
 AT_ONCE = 4
@@ -55,10 +55,20 @@ async def _fill_all(
 
 
 async def _fill_funding(app: App, venue: OpenVenue, symbol: str, oldest: list[int | None]) -> None:
-    """Fetch the settlements since the oldest of the candles; without candles none."""
+    """Fetch the settlements since the oldest of the candles; without candles none.
+
+    A venue that does not give them is told, and is no failure: the candles are there.
+    """
     known = [open_ms for open_ms in oldest if open_ms is not None]
     if known:
-        new = await backfill.fill_funding(venue, symbol, from_ms=min(known))
+        try:
+            new = await backfill.fill_funding(venue, symbol, from_ms=min(known))
+        except VenueError as error:
+            app.console.warn(
+                f"{symbol}: no more funding rates ({error}); the candles are stored, and a "
+                "backtest assumes a rate where none is"
+            )
+            return
         app.console.say(f"{symbol}  {new:,} new funding rates")
 
 

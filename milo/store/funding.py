@@ -5,10 +5,15 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 from decimal import Decimal
+from itertools import pairwise
 
 from milo.errors import StoreError
+from milo.intervals import DAY_MS, HOUR_MS, MINUTE_MS
 from milo.model import FundingRate
 from milo.money import plain
+
+_LONGEST_PAUSE_MS = 8 * HOUR_MS + MINUTE_MS
+"""Settlements are recorded some ms late, now and then some seconds."""
 
 
 def upsert_funding(conn: sqlite3.Connection, rates: Iterable[FundingRate]) -> int:
@@ -51,17 +56,29 @@ def load_funding(
     return [FundingRate(symbol=symbol, time_ms=row[0], rate=Decimal(row[1])) for row in rows]
 
 
-def last_funding_ms(conn: sqlite3.Connection, symbol: str) -> int | None:
-    """Return the time of the newest stored rate; None where there is none."""
-    row = conn.execute(
-        "SELECT max(time_ms) FROM funding_rates WHERE symbol = ?", (symbol,)
-    ).fetchone()
-    return None if row[0] is None else int(row[0])
+def find_funding_gaps(
+    conn: sqlite3.Connection, symbol: str, *, start_ms: int, end_ms: int
+) -> list[tuple[int, int]]:
+    """Return where settlements may be missing in start_ms..end_ms, as (first ms, last ms).
 
-
-def first_funding_ms(conn: sqlite3.Connection, symbol: str) -> int | None:
-    """Return the time of the oldest stored rate; None where there is none."""
-    row = conn.execute(
-        "SELECT min(time_ms) FROM funding_rates WHERE symbol = ?", (symbol,)
-    ).fetchone()
-    return None if row[0] is None else int(row[0])
+    Two rates up to eight hours apart have none between them: fewer than one settlement in eight
+    hours no contract has. A single one that is missing where they come every four hours is not
+    seen. The first rate may come up to a day after `start_ms`, where a contract begins.
+    """
+    rows = conn.execute(
+        """SELECT time_ms FROM funding_rates WHERE symbol = ? AND time_ms >= ? AND time_ms <= ?
+           ORDER BY time_ms""",
+        (symbol, start_ms, end_ms),
+    )
+    times = [row[0] for row in rows]
+    if not times:
+        return [(start_ms, end_ms)]
+    gaps = [(start_ms, times[0] - 1)] if times[0] - start_ms > DAY_MS else []
+    gaps += [
+        (earlier + 1, later - 1)
+        for earlier, later in pairwise(times)
+        if later - earlier > _LONGEST_PAUSE_MS
+    ]
+    if times[-1] < end_ms:
+        gaps.append((times[-1] + 1, end_ms))
+    return gaps

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import sqlite3
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+
+from milo.cli.backfill import FUNDING_PAGE
 
 from .commands import PROJECT, milo
 
@@ -74,6 +78,29 @@ def test_initdb_fills_the_store_and_again_fetches_nothing_new(tmp_path: Path) ->
     assert second.code == 0, second.err
     # At most the one candle that closed between the two commands.
     assert re.search(r"^[01] new candles", second.out, re.MULTILINE)
+
+
+def test_initdb_fetches_funding_in_pages_and_refills_what_is_missing(tmp_path: Path) -> None:
+    fetch = ("--initdb", "BTCUSDT", "--interval", "4h")
+    first = milo(tmp_path, *fetch)
+    [database] = tmp_path.glob("**/market.db")
+    with contextlib.closing(sqlite3.connect(database)) as conn, conn:
+        whole = conn.execute("SELECT * FROM funding_rates ORDER BY time_ms").fetchall()
+        times = [row[1] for row in whole]
+        conn.execute(
+            "DELETE FROM funding_rates WHERE time_ms < ? OR time_ms BETWEEN ? AND ?",
+            (times[40], times[1_000], times[1_009]),
+        )
+
+    second = milo(tmp_path, *fetch)
+
+    assert (first.code, second.code) == (0, 0), first.err + second.err
+    assert len(whole) > 2 * FUNDING_PAGE
+    assert f"BTCUSDT  {len(whole):,} new funding rates" in first.out
+    with contextlib.closing(sqlite3.connect(database)) as conn:
+        again = conn.execute("SELECT * FROM funding_rates ORDER BY time_ms").fetchall()
+    # The clock goes on: both ends may have moved by a settlement.
+    assert whole[1:] == [row for row in again if row[1] in set(times)][-len(whole) + 1 :]
 
 
 def test_indicators_are_printed_for_symbol_and_interval(tmp_path: Path) -> None:

@@ -122,8 +122,23 @@ def test_funding_rates_come_back_sorted_and_exact(conn: sqlite3.Connection) -> N
 
     assert funding.load_funding(conn, "BTCUSDT") == [rates[1], rates[2], rates[0]]
     assert funding.load_funding(conn, "BTCUSDT", start_ms=20, before_ms=30) == [rates[2]]
-    assert funding.last_funding_ms(conn, "BTCUSDT") == 30
-    assert funding.last_funding_ms(conn, "XUSDT") is None
+
+
+def test_gaps_of_funding_are_the_head_the_holes_and_what_came_since(
+    conn: sqlite3.Connection,
+) -> None:
+    hour = 3_600_000
+    hours = [30, 38, 42, 46, 54, 70, 78]
+    funding.upsert_funding(conn, [rate(at * hour + at % 7, "0.0001") for at in hours])
+
+    def gaps(start: int, end: int) -> list[tuple[int, int]]:
+        found = funding.find_funding_gaps(conn, "BTCUSDT", start_ms=start * hour, end_ms=end * hour)
+        return [(first // hour, -(-last // hour)) for first, last in found]
+
+    assert gaps(0, 80) == [(0, 31), (54, 70), (78, 80)]
+    assert gaps(10, 53) == [(46, 53)]
+    assert gaps(200, 300) == [(200, 300)]
+    assert funding.find_funding_gaps(conn, "XUSDT", start_ms=5, end_ms=9) == [(5, 9)]
 
 
 def test_funding_upsert_counts_what_differed(conn: sqlite3.Connection) -> None:
