@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         told=options.told,
     )
     real_makers = milo._makers
-    milo._makers = lambda: _wrapped(real_makers(), switch)
+    milo._makers = lambda early: _wrapped(real_makers(early), switch)
     return milo.main(given[cut + 1 :])
 
 

@@ -193,7 +193,7 @@ class Patient:
         def make(**given: Any) -> ApiClient:
             return ApiClient(**(given | {"rest_url": self.server.url, "timeout_s": 5.0}))
 
-        makers = dataclasses.replace(_makers(), client=make)
+        makers = dataclasses.replace(_makers([]), client=make)
         async with (
             make(dialect=dialect, clock=clock, signer=signer) as client,
             makers.store(self.folder) as store,
