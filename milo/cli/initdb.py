@@ -28,7 +28,7 @@ async def run(app: App) -> int:
         seconds = monotonic_s() - started_s
         for symbol in symbols:
             oldest = [await _report(app, venue, symbol, interval) for interval in intervals]
-            await _fill_funding(app, venue, symbol, oldest)
+            await fill_funding_rates(app, venue, symbol, oldest)
         app.console.say(f"{new:,} new candles in {seconds:.1f} s, stored in {venue.folder}")
     return 0
 
@@ -54,7 +54,9 @@ async def _fill_all(
     return sum(job.result() for job in jobs)
 
 
-async def _fill_funding(app: App, venue: OpenVenue, symbol: str, oldest: list[int | None]) -> None:
+async def fill_funding_rates(
+    app: App, venue: OpenVenue, symbol: str, oldest: list[int | None]
+) -> None:
     """Fetch the settlements since the oldest of the candles; without candles none.
 
     A venue that does not give them is told, and is no failure: the candles are there.
