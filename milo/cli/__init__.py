@@ -87,6 +87,10 @@ COMMANDS: tuple[CommandSpec, ...] = (
         text="feed a recorded run (or `last`) through the core again and compare its commands",
     ),
     CommandSpec(
+        flag="parity", module="parity", nargs="one", metavar="RUN",
+        text="decide a recorded run (or `last`) again, and compare it with closed candles",
+    ),
+    CommandSpec(
         flag="serve-exchange", module="serve_exchange",
         text="run the embedded exchange alone, at speed 1 unless told otherwise",
     ),

@@ -172,6 +172,7 @@ class Engine(Protocol):
     """ScriptEngine: evaluates scripts on candles."""
 
     on_closed: Callable[[Any], None]
+    on_evaluated: Callable[[Any], None]
 
     def add(
         self,
