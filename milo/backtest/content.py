@@ -14,6 +14,7 @@ from milo.backtest.curve import Drawdown, yearly_returns
 from milo.backtest.described import DescribedMarket, DescribedScript
 from milo.backtest.ledger import Assumptions, Ledger, Refusal, Trade
 from milo.backtest.realism import Realism
+from milo.backtest.slot_stats import SlotStats
 from milo.backtest.stats import Group, Stats
 from milo.backtest.wording import Report, assumption_rows, proof_line
 from milo.money import plain
@@ -37,6 +38,7 @@ def report_content(report: Report) -> dict[str, Any]:
             for name, text in assumption_rows(report.ledger, description)
         ],
         "stats": _stats(report.stats),
+        "slots": [_slot(slot) for slot in report.slots],
         "realism": _realism(report.realism),
         "trades": [trade_content(trade) for trade in report.ledger.trades],
         "refusals": [_refusal(refusal) for refusal in report.ledger.refusals],
@@ -123,6 +125,26 @@ def _stats(stats: Stats) -> dict[str, Any]:
             {"year": year, "return": result}
             for year, result in yearly_returns(stats.months).items()
         ],
+    }
+
+
+def _slot(slot: SlotStats) -> dict[str, Any]:
+    return {
+        "script": slot.script,
+        "symbol": slot.symbol,
+        "interval": slot.interval,
+        "net": plain(slot.net),
+        "trades": _group(slot.trades),
+        "long": _group(slot.long),
+        "short": _group(slot.short),
+        "open_trades": slot.open_trades,
+        "open_net": plain(slot.open_net),
+        "fees": plain(slot.fees),
+        "funding": plain(slot.funding),
+        "fall": slot.fall,
+        "in_drawdown": slot.in_drawdown,
+        "exposure": slot.exposure,
+        "buy_and_hold": slot.buy_and_hold,
     }
 
 

@@ -14,7 +14,7 @@ from typing import assert_never
 
 from milo.backtest.decisions import Decisions
 from milo.backtest.desk import Desk, Refused
-from milo.backtest.equity import buy_and_hold, equity_curve
+from milo.backtest.equity import buy_and_hold, equity_curve, slot_shares
 from milo.backtest.journal import RunJournal
 from milo.backtest.lane import (
     AT_OPEN,
@@ -475,6 +475,7 @@ class Execution:
             settlements=journal.settlements,
             unknown_settlements=journal.unknown_settlements,
             halted_days=len(self._desk.halted_days),
+            shares=slot_shares(self._lanes, purse, curve),
         )
 
 

@@ -115,6 +115,24 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SlotShare:
+    """What one script on its symbol did to the account's equity; USDT.
+
+    Its result at a time is what its fills and settlements changed in the wallet until then, and
+    the unrealised profit of its position: the start balance and the results of all are the equity.
+    """
+
+    symbol: str
+    fall: float
+    """The deepest fall of start balance + result from its peak, a share of that peak, positive."""
+    in_drawdown: float
+    """How its result changed between peak and trough of the account's deepest drawdown; the sum
+    over all is that drawdown in money, negative."""
+    exposure: float
+    """The share of its own candles at whose close it held a position."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ledger:
     """All that happened in one run over one or more symbols."""
 
@@ -146,3 +164,5 @@ class Ledger:
     """Of those, how many used the assumed rate."""
     halted_days: int = 0
     """Days on which `--max-daily-loss` stopped opening."""
+    shares: tuple[SlotShare, ...] = ()
+    """Where several scripts or symbols ran: of each that decided any candle."""

@@ -58,6 +58,7 @@ def page_body(report: Report) -> str:
             _card("Risk", _figures(wording.risk_rows(stats))),
             _card("Trades", _figures(wording.trade_rows(stats))),
         ),
+        _card("Scripts and symbols", _slots(report)),
         _card("Monthly returns, % (UTC)", _heat(stats.months)),
         _card("Split of the closed trades", _splits(stats)),
         _trades(report),
@@ -182,12 +183,46 @@ def _heat_cell(result: float | None, kind: str = "") -> str:
     return f'<td class="{heat}{kind}">{result * 100:+z.1f}</td>'
 
 
+def _slots(report: Report) -> str:
+    if len(report.slots) < 2:
+        return ""
+    rows = [
+        [
+            name,
+            *wording.slot_cells(slot),
+            ratio(slot.trades.profit_factor),
+            ratio(slot.trades.expectancy_r),
+            percent(slot.exposure, 1),
+            percent(slot.buy_and_hold, is_signed=True),
+        ]
+        for name, slot in zip(wording.slot_names(report), report.slots, strict=True)
+    ]
+    stats = report.stats
+    rows.append(
+        [
+            "all together",
+            *wording.whole_cells(stats),
+            ratio(stats.trades.all.profit_factor),
+            ratio(stats.trades.all.expectancy_r),
+            percent(stats.exposure, 1),
+            percent(stats.buy_and_hold, is_signed=True),
+        ]
+    )
+    columns = [name.capitalize() for name in wording.SLOT_COLUMNS]
+    head = ("", *columns, "Profit factor", "in R", "Exposure", "Buy & hold")
+    note = (
+        "Net, fees and funding with positions still open at the end; long and short are the net of "
+        "closed trades. Own fall: deepest fall of the start balance and this result alone. In "
+        "fall: what it did to the account from peak to trough of its deepest drawdown."
+    )
+    return _table(head, rows) + f'<p class="muted">{_text(note)}</p>'
+
+
 def _splits(stats: Stats) -> str:
     trades = stats.trades
     if not trades.all.trades:
         return ""
     named = [*trades.by_direction.items()]
-    named += [*trades.by_symbol.items()] if len(trades.by_symbol) > 1 else []
     named += [*trades.by_script.items()] if len(trades.by_script) > 1 else []
     named += [(f"exit: {reason}", group) for reason, group in trades.by_reason.items()]
     head = ("", "Trades", "Won", "Net USDT", "Profit factor", "Expectancy", "in R")

@@ -87,6 +87,7 @@ class Purse:
         self.trades: list[Trade] = []
         self.change_ms: list[int] = []
         self.change_wallet: list[int] = []
+        self.change_symbol: list[str] = []
         self._day = -1
         self._day_wallet = start
 
@@ -108,7 +109,7 @@ class Purse:
         effect = apply_fill(position, signed_qty, price, leverage)
         fee = times(notional_of(price, signed_qty), self.taker_fee)
         self.locked += effect.locked
-        self._change(ms, -fee)
+        self._change(position.symbol, ms, -fee)
         self.fees += fee
         return fee
 
@@ -142,7 +143,7 @@ class Purse:
         amount = funding_payment(position, mark, rate)
         position.wallet += amount
         self.locked += amount
-        self._change(ms, amount)
+        self._change(position.symbol, ms, amount)
         self.funding += amount
         trade.funding += amount
 
@@ -156,15 +157,16 @@ class Purse:
         held = abs(position.qty)
         effect = apply_fill(position, -qty if position.qty > 0 else qty, exit_.price, 1)
         self.locked -= effect.released
-        self._change(exit_.time_ms, effect.realized - fee)
+        self._change(position.symbol, exit_.time_ms, effect.realized - fee)
         self.realized += effect.realized
         self.fees += fee
         self._write(position, trade, qty, exit_, effect.realized, fee, held=held)
 
-    def _change(self, time_ms: int, amount: int) -> None:
+    def _change(self, symbol: str, time_ms: int, amount: int) -> None:
         self.wallet += amount
         self.change_ms.append(time_ms)
         self.change_wallet.append(self.wallet)
+        self.change_symbol.append(symbol)
 
     def _write(
         self,

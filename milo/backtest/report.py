@@ -13,6 +13,7 @@ from milo.backtest.curve import yearly_returns
 from milo.backtest.described import DescribedScript, RunDescription
 from milo.backtest.ledger import Ledger, Trade
 from milo.backtest.realism import judge
+from milo.backtest.slot_stats import measure_slots
 from milo.backtest.stats import Group, Stats, measure
 from milo.backtest.wording import UNDEFINED, Report, Row, counted, minute, money, percent, ratio
 from milo.money import shown
@@ -33,7 +34,13 @@ def make_report(ledger: Ledger, description: RunDescription) -> Report:
     """Return the ledger with its figures and its grade. ValueError where no script ran."""
     stats = measure(ledger, start_ms=description.start_ms)
     realism = judge(ledger, stats, description)
-    return Report(ledger=ledger, description=description, stats=stats, realism=realism)
+    return Report(
+        ledger=ledger,
+        description=description,
+        stats=stats,
+        realism=realism,
+        slots=measure_slots(ledger, description, stats),
+    )
 
 
 def report_text(report: Report) -> str:
@@ -44,6 +51,7 @@ def report_text(report: Report) -> str:
     sections = [
         _head(report),
         _figures(report.stats),
+        _slots(report),
         _splits(report.stats),
         _months(report.stats),
         _last_trades(report),
@@ -94,12 +102,30 @@ def _pair(label: str, value: str) -> str:
     return f"  {label}{value:>{_HALF - 2 - len(label)}}"
 
 
+def _slots(report: Report) -> list[str]:
+    """Return each script and symbol apart, and the account; nothing where there is only one."""
+    if len(report.slots) < 2:
+        return []
+    rows = [wording.slot_cells(slot) for slot in report.slots]
+    rows.append(wording.whole_cells(report.stats))
+    names = [f"  {shown_line(name)}" for name in [*wording.slot_names(report), "all together"]]
+    columns = zip(wording.SLOT_COLUMNS, *rows, strict=True)
+    left = WIDTH - sum(2 + max(map(len, column)) for column in columns)
+    has_room = max(map(_columns_of, names)) <= left
+    first = names if has_room else [""] * len(names)
+    cells = [[name, *row] for name, row in zip(first, rows, strict=True)]
+    head, *lines = _table(("SYMBOLS", *wording.SLOT_COLUMNS), cells, names=1)
+    if has_room:
+        return [head, *lines]
+    # A name that is too long for its column stands above its figures.
+    return [head, *(line for pair in zip(names, lines, strict=True) for line in pair)]
+
+
 def _splits(stats: Stats) -> list[str]:
     trades = stats.trades
     if not trades.all.trades:
         return []
     named = [*trades.by_direction.items()]
-    named += [*trades.by_symbol.items()] if len(trades.by_symbol) > 1 else []
     named += [*trades.by_script.items()] if len(trades.by_script) > 1 else []
     named += [(f"exit: {reason}", group) for reason, group in trades.by_reason.items()]
     head = ("SPLIT", "trades", "won", "net", "profit factor", "expectancy", "in R")

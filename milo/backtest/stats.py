@@ -211,6 +211,11 @@ def _trade_stats(closed: Sequence[Trade], days: float) -> TradeStats:
     )
 
 
+def group_of(closed: Sequence[Trade]) -> Group:
+    """Return closed trades taken together."""
+    return _group([_result(trade) for trade in closed])
+
+
 def _groups(
     results: Sequence[_Result], everything: Group, key: Callable[[Trade], str]
 ) -> dict[str, Group]:

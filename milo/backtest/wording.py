@@ -14,9 +14,11 @@ from milo.backtest.curve import Drawdown
 from milo.backtest.described import DescribedMarket, DescribedScript, RunDescription
 from milo.backtest.ledger import Assumptions, FillAt, Intrabar, Ledger, Trade
 from milo.backtest.realism import Realism
-from milo.backtest.stats import Stats
+from milo.backtest.slot_stats import SlotStats
+from milo.backtest.stats import Group, Stats
 from milo.clock import iso_minute
 from milo.intervals import DAY_MS, HOUR_MS, MINUTE_MS
+from milo.model import Direction
 from milo.money import decimals_of, plain, shown
 
 UNDEFINED = "--"
@@ -31,6 +33,8 @@ class Report:
     description: RunDescription
     stats: Stats
     realism: Realism
+    slots: tuple[SlotStats, ...]
+    """Each script and symbol apart, in the description's order."""
 
 
 Row = tuple[str, str]
@@ -157,6 +161,56 @@ def trade_rows(stats: Stats) -> list[Row]:
         ("refused signals", f"{stats.refusals:,}"),
         ("ambiguous candles", f"{stats.ambiguous:,}"),
     ]
+
+
+def slot_names(report: Report) -> list[str]:
+    """Return what tells the scripts and symbols of a run apart, the symbol first."""
+    is_one = len({slot.script for slot in report.slots}) == 1
+    return [
+        f"{slot.symbol} {slot.interval}" + ("" if is_one else f" {slot.script}")
+        for slot in report.slots
+    ]
+
+
+SLOT_COLUMNS = (
+    "net", "trades", "won", "long", "short", "fees", "funding", "own fall", "in fall",
+)  # fmt: skip
+"""What `slot_cells` tells; long and short: the net of the closed trades on that side."""
+
+
+def slot_cells(slot: SlotStats) -> list[str]:
+    """Return the figures of one script and symbol, one for each of `SLOT_COLUMNS`."""
+    return [
+        money(slot.net, is_signed=True),
+        f"{slot.trades.trades:,}",
+        percent(slot.trades.win_rate, 1),
+        _side(slot.long),
+        _side(slot.short),
+        money(slot.fees),
+        money(slot.funding, is_signed=True),
+        percent(None if slot.fall is None else -slot.fall, 1),
+        money(slot.in_drawdown, is_signed=True),
+    ]
+
+
+def whole_cells(stats: Stats) -> list[str]:
+    """Return the same figures of the account."""
+    trades = stats.trades
+    fall = stats.drawdown
+    return [
+        money(_net_result(stats), is_signed=True),
+        f"{trades.all.trades:,}",
+        percent(trades.all.win_rate, 1),
+        *(_side(trades.by_direction.get(side)) for side in Direction),
+        money(stats.fees),
+        money(stats.funding, is_signed=True),
+        percent(None if fall is None else -fall.depth, 1),
+        money(None if fall is None else -fall.money, is_signed=True),
+    ]
+
+
+def _side(group: Group | None) -> str:
+    return UNDEFINED if group is None or not group.trades else money(group.net, is_signed=True)
 
 
 def _net_result(stats: Stats) -> float:

@@ -103,6 +103,10 @@ COMMANDS: tuple[CommandSpec, ...] = (
         text="store a CSV of candles (gzip too) under --symbol and --interval, for research",
     ),
     CommandSpec(
+        flag="import-funding", module="import_funding", nargs="one", metavar="FILE",
+        text="store a CSV of funding rates (gzip too) for backtests, under --symbol or its own",
+    ),
+    CommandSpec(
         flag="set-keys", module="set_keys", nargs="one", metavar="VENUE",
         text="ask for a venue's API key and secret and store them encrypted",
     ),

@@ -8,11 +8,14 @@ from collections.abc import Callable
 from milo.candles import Candles
 from milo.cli.context import Client, KlineRow
 from milo.cli.venue import OpenVenue
-from milo.intervals import back_from, next_open_ms, open_of
-from milo.store import klines
+from milo.intervals import DAY_MS, back_from, next_open_ms, open_of
+from milo.model import FundingRate
+from milo.store import funding, klines
 
 PAGE = 499
 """Candles a request: the most that the exchange gives for weight 2."""
+FUNDING_PAGE = 1_000
+"""Settlements a request, the most there are; each costs one of the pool for funding rates."""
 
 
 async def fill(
@@ -38,6 +41,31 @@ async def fill(
         before_ms = next_open_ms(to_ms, interval)
         new += await _fetch(venue, symbol, interval, from_ms, min(before_ms, end_ms), on_page)
     return new
+
+
+async def fill_funding(venue: OpenVenue, symbol: str, *, from_ms: int) -> int:
+    """Store the settlements since `from_ms` that are missing; return how many were new.
+
+    What lies between the oldest and the newest stored rate is taken as whole.
+    """
+    first_ms = await venue.store.read(lambda conn: funding.first_funding_ms(conn, symbol))
+    last_ms = await venue.store.read(lambda conn: funding.last_funding_ms(conn, symbol))
+    # A contract's first settlement comes up to a day after its first candle.
+    is_begun = first_ms is not None and first_ms - from_ms <= DAY_MS
+    cursor_ms = last_ms + 1 if is_begun and last_ms is not None else from_ms
+    new = 0
+    while cursor_ms <= venue.clock.now_ms():
+        page = await venue.client.funding_rates(symbol, start_ms=cursor_ms, limit=FUNDING_PAGE)
+        rates = [rate for rate in page if rate.time_ms >= cursor_ms]
+        if not rates:
+            break
+        new += await venue.store.write(_upsert_funding(rates))
+        cursor_ms = rates[-1].time_ms + 1
+    return new
+
+
+def _upsert_funding(rates: list[FundingRate]) -> Callable[[sqlite3.Connection], int]:
+    return lambda conn: funding.upsert_funding(conn, rates)
 
 
 async def load(venue: OpenVenue, symbol: str, interval: str, *, count: int) -> Candles:

@@ -1,4 +1,4 @@
-"""`--initdb SYMBOL...`: fill the store with closed candles."""
+"""`--initdb SYMBOL...`: fill the store with closed candles and funding rates."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ async def run(app: App) -> int:
         new = await _fill_all(app, venue, symbols, intervals)
         seconds = monotonic_s() - started_s
         for symbol in symbols:
-            for interval in intervals:
-                await _report(app, venue, symbol, interval)
+            oldest = [await _report(app, venue, symbol, interval) for interval in intervals]
+            await _fill_funding(app, venue, symbol, oldest)
         app.console.say(f"{new:,} new candles in {seconds:.1f} s, stored in {venue.folder}")
     return 0
 
@@ -54,9 +54,19 @@ async def _fill_all(
     return sum(job.result() for job in jobs)
 
 
-async def _report(app: App, venue: OpenVenue, symbol: str, interval: str) -> None:
+async def _fill_funding(app: App, venue: OpenVenue, symbol: str, oldest: list[int | None]) -> None:
+    """Fetch the settlements since the oldest of the candles; without candles none."""
+    known = [open_ms for open_ms in oldest if open_ms is not None]
+    if known:
+        new = await backfill.fill_funding(venue, symbol, from_ms=min(known))
+        app.console.say(f"{symbol}  {new:,} new funding rates")
+
+
+async def _report(app: App, venue: OpenVenue, symbol: str, interval: str) -> int | None:
+    """Tell what is stored and return the first open time."""
     candles = await backfill.load(venue, symbol, interval, count=app.config.history)
     app.console.say(f"{symbol} {interval:>3}  {len(candles):>6,} candles")
+    return int(candles.open_ms[0]) if len(candles) else None
 
 
 def checked_symbol(text: str) -> str:

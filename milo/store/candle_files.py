@@ -1,4 +1,4 @@
-"""Open candle files, plain or gzip, and read them through milo.klinefile (layer 2)."""
+"""Open files of candles or funding rates, plain or gzip, and read them (layer 2)."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import stat
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, TypeVar
 
 from milo.errors import ConfigError, EngineError
+from milo.fundingfile import FundingRows, parse_funding
 from milo.klinefile import KlineRows, parse_lines
+
+T = TypeVar("T")
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZIP_MAGIC = b"PK\x03\x04"
@@ -36,16 +39,28 @@ def read_kline_file(
     that reads for somebody who has left ends soon; then ReadStopped is raised.
     Raises ConfigError, one line with the path, for whatever cannot be used.
     """
+    return _read(
+        path, lambda lines: parse_lines(lines, name=str(path), interval=interval), should_stop
+    )
+
+
+def read_funding_file(path: Path, *, symbol: str | None) -> FundingRows:
+    """Read a file of funding rates whole, as `read_kline_file`; `symbol` as in `parse_funding`."""
+    return _read(path, lambda lines: parse_funding(lines, name=str(path), symbol=symbol))
+
+
+def _read(
+    path: Path, parse: Callable[[Iterator[str]], T], should_stop: Callable[[], bool] = lambda: False
+) -> T:
     try:
         with _open_text(path) as file:
-            lines = _lines(file, path, should_stop)
-            return parse_lines(lines, name=str(path), interval=interval)
+            return parse(_lines(file, path, should_stop))
     except EOFError:
         raise ConfigError(f"{path} is cut off: its gzip data end too early") from None
     except (zlib.error, gzip.BadGzipFile) as error:
         raise ConfigError(f"{path} is damaged: its gzip data cannot be unpacked") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not a candle file: it is not text (UTF-8)") from error
+        raise ConfigError(f"{path} is not a CSV file: it is not text (UTF-8)") from error
     except FileNotFoundError:
         raise ConfigError(f"no such file: {path}") from None
     except OSError as error:

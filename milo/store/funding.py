@@ -57,3 +57,11 @@ def last_funding_ms(conn: sqlite3.Connection, symbol: str) -> int | None:
         "SELECT max(time_ms) FROM funding_rates WHERE symbol = ?", (symbol,)
     ).fetchone()
     return None if row[0] is None else int(row[0])
+
+
+def first_funding_ms(conn: sqlite3.Connection, symbol: str) -> int | None:
+    """Return the time of the oldest stored rate; None where there is none."""
+    row = conn.execute(
+        "SELECT min(time_ms) FROM funding_rates WHERE symbol = ?", (symbol,)
+    ).fetchone()
+    return None if row[0] is None else int(row[0])

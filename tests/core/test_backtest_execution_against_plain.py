@@ -8,6 +8,7 @@ import pytest
 
 from milo.backtest.execution import Execution, run
 from milo.backtest.ledger import Ledger
+from milo.backtest.stats import measure
 from tests.backtest_markets import random_case
 from tests.plain_execution import PlainExecution, fields_of
 
@@ -80,3 +81,30 @@ def test_the_wallet_is_start_and_profit_less_fees_with_funding(first: int) -> No
         ), seed
         assert ledger.fees == sum(trade.fees for trade in ledger.trades), seed
         assert ledger.funding == sum(trade.funding for trade in ledger.trades), seed
+
+
+@pytest.mark.parametrize("first", range(0, CASES, CHUNK))
+def test_the_shares_of_all_slots_are_the_account(first: int) -> None:
+    compared = 0
+    for seed in range(first, first + CHUNK):
+        slots, decisions, assumptions = random_case(seed)
+        ledger = run(slots, decisions, assumptions)
+        if len(slots) == 1:
+            assert ledger.shares == (), seed
+            continue
+        start_ms = min(
+            int(slot.candles.open_ms[made.first])
+            for slot, made in zip(slots, decisions, strict=True)
+            if made.count
+        )
+
+        fall = measure(ledger, start_ms=start_ms).drawdown
+
+        lost = sum(share.in_drawdown for share in ledger.shares)
+        assert lost == pytest.approx(0.0 if fall is None else -fall.money, abs=1e-5), seed
+        net = sum(trade.net for trade in ledger.trades)
+        assert float(net) == pytest.approx(
+            ledger.equity[-1] - float(assumptions.start_balance), abs=1e-5
+        ), seed
+        compared += fall is not None
+    assert compared > CHUNK // 10

@@ -196,3 +196,24 @@ def test_without_any_candles_the_error_says_how_to_store_some(tmp_path: Path) ->
 
     assert done.code == 2
     assert "store some with --import-klines FILE" in done.err
+
+
+def test_imported_funding_rates_count_as_known_and_a_second_import_changes_nothing(
+    folder: Path,
+) -> None:
+    file = folder / "funding.csv"
+    rows = [f"{START_MS + index * 8 * HOUR_MS + 3},8,0.0002" for index in range(200)]
+    text = "\n".join(["calc_time,funding_interval_hours,last_funding_rate", *rows, "x,8,1"])
+    file.write_text(text)
+    before = report(folder, CROSSING)["funding"]
+
+    told = milo(folder, "--import-funding", str(file), "--symbol", "BTCUSDT")
+    again = milo(folder, "--import-funding", str(file), "--symbol", "BTCUSDT")
+
+    assert (told.code, again.code) == (0, 0), told.err
+    assert "line 202: 'x' is no time in ms UTC" in told.err
+    assert "200 new or changed" in told.out
+    assert "0 new or changed, 200 unchanged" in again.out
+    after = report(folder, CROSSING)["funding"]
+    assert before["unknown"] == before["settlements"] == after["settlements"] > 0
+    assert after["unknown"] == 0
