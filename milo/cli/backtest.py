@@ -55,8 +55,12 @@ async def run(app: App) -> int:
     """Decide on the stored candles, carry the decisions out, report."""
     started_s = monotonic_s()
     _check_arguments(app)
+    if app.config.sweep is not None:
+        from milo.cli.sweep import sweep
+
+        return await sweep(app)
     async with AsyncExitStack() as stack:
-        pieces = await _pieces(app, stack)
+        pieces = await start_pieces(app, stack)
         # Hashing a million candles takes a while, and another thread meanwhile.
         describing = asyncio.create_task(asyncio.to_thread(_markets, pieces))
         with Progress(app, sum(piece.market.end - piece.market.first for piece in pieces)) as shown:
@@ -85,7 +89,7 @@ def _check_arguments(app: App) -> None:
         )
 
 
-async def _pieces(app: App, stack: AsyncExitStack) -> list[Piece]:
+async def start_pieces(app: App, stack: AsyncExitStack) -> list[Piece]:
     """Start every script's worker, and find what it runs on."""
     plans = await start_scripts(app, stack)
     for plan in plans:
