@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from milo.cli import Parsed, inputs_of, parse_command_line, script_paths
+from milo.cli import Parsed, inputs_of, parse_command_line, script_paths, time_of
 from milo.cli.first_workers import first_workers
 from milo.config import Config, load_config, unknown_environment, use_one_thread
 from milo.errors import ConfigError, EngineError, ScriptError
@@ -142,6 +142,7 @@ def _app(parsed: Parsed, config: Config, early: list[Spawned]) -> App:
             scripts=script_paths(parsed.values) if is_script else (),
             loop=parsed.loop,
             inputs=inputs_of(parsed.inputs),
+            why_ms=time_of(parsed.why),
             is_confirmed=parsed.is_confirmed,
         ),
         console=Terminal(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -81,3 +82,10 @@ class Decisions:
         at = self.at[start:stop].copy()
         at[0] = first
         return replace(self, first=first, count=end - first, at=at, code=self.code[start:stop])
+
+    def signal_spans(self) -> Iterator[tuple[int, int]]:
+        """Yield [first, end) of each run of candles whose action is not "donothing"."""
+        ends = [*self.at[1:].tolist(), self.first + self.count]
+        for start, end, code in zip(self.at.tolist(), ends, self.code.tolist(), strict=True):
+            if self.actions[code] != DO_NOTHING:
+                yield start, end

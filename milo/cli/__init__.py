@@ -14,6 +14,7 @@ from pathlib import Path
 from milo import __version__
 from milo.config import SETTINGS, flag_of
 from milo.errors import ConfigError
+from milo.setting_values import read_time_ms
 from milo.shown import shown_path
 
 _DESCRIPTION = """\
@@ -140,6 +141,7 @@ class Parsed:
     flags: dict[str, str]
     loop: str | None
     inputs: tuple[str, ...]
+    why: str | None
     is_confirmed: bool
     config_file: Path | None
 
@@ -159,12 +161,15 @@ def parse_command_line(argv: Sequence[str]) -> Parsed:
         raise UsageError("--loop belongs to --script")
     if names["set"] is not None and spec.flag not in ("script", *_BACKTESTS):
         raise UsageError("--set belongs to --script")
+    if names["why"] is not None and spec.flag != "backtest":
+        raise UsageError("--why belongs to --backtest")
     return Parsed(
         spec=spec,
         values=values,
         flags=flags,
         loop=names["loop"],
         inputs=tuple(names["set"] or ()),
+        why=names["why"],
         is_confirmed=names["yes"],
         config_file=names["config"],
     )
@@ -226,6 +231,16 @@ def inputs_of(texts: Sequence[str]) -> dict[str, float]:
     return found
 
 
+def time_of(text: str | None) -> int | None:
+    """Return the text of `--why` in ms UTC; UsageError where it is no time."""
+    if text is None:
+        return None
+    try:
+        return read_time_ms(text)
+    except ValueError as error:
+        raise UsageError(f"--why {text}: {error}") from None
+
+
 def _values(raw: object) -> tuple[str, ...]:
     if raw is True:
         return ()
@@ -260,6 +275,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     options.add_argument(
         "--set", action="append", metavar="NAME=VALUE", help="an input that the script declares"
+    )
+    options.add_argument(
+        "--why",
+        metavar="TIME",
+        help="with --backtest: explain the candle at TIME (UTC) instead of reporting the whole",
     )
     options.add_argument("--yes", action="store_true", help="do not ask before closing")
     options.add_argument("--config", type=Path, metavar="FILE", help="settings file (milo.toml)")

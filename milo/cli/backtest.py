@@ -61,6 +61,11 @@ async def run(app: App) -> int:
         return await sweep(app)
     async with AsyncExitStack() as stack:
         pieces = await start_pieces(app, stack)
+        if app.arguments.why_ms is not None:
+            from milo.cli.backtest_why import explain
+
+            await explain(app, pieces, app.arguments.why_ms)
+            return 0
         # Hashing a million candles takes a while, and another thread meanwhile.
         describing = asyncio.create_task(asyncio.to_thread(_markets, pieces))
         with Progress(app, sum(piece.market.end - piece.market.first for piece in pieces)) as shown:

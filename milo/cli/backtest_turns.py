@@ -35,7 +35,7 @@ async def execute_in_turns(
     Scripts that do not read the account are decided beforehand.
     """
     execution = Execution([piece.slot for piece in pieces], assumptions)
-    deciders = [_Decider(piece, shown.counter()) for piece in pieces]
+    deciders = [Decider(piece, shown.counter()) for piece in pieces]
     for decider in deciders:
         await decider.prepare(prove_all=prove_all)
     turns = (decider.turns(number) for number, decider in enumerate(deciders))
@@ -46,7 +46,7 @@ async def execute_in_turns(
     return [decider.decisions() for decider in deciders], execution.finish()
 
 
-class _Decider:
+class Decider:
     """One script: asked at its turn, or decided at once where the account does not matter."""
 
     def __init__(self, piece: Piece, count: Callable[[int], None]) -> None:
@@ -70,9 +70,10 @@ class _Decider:
 
     def turns(self, number: int) -> Iterator[Turn]:
         """Yield this script's turns: every candle, or those on which something was decided."""
-        market = self._piece.market
-        for index in range(market.first, market.end):
-            if self._made is None or self._made.action_at(index) != DO_NOTHING:
+        market, made = self._piece.market, self._made
+        spans = [(market.first, market.end)] if made is None else made.signal_spans()
+        for start, end in spans:
+            for index in range(start, end):
                 yield self._close_ms.item(index), number, index
 
     async def action(self, execution: Execution, number: int, index: int) -> str:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     )
     from milo.orders.book import Book, CoreConfig
     from milo.ports import Console, Guard, Journal, Signer
+    from milo.script.explanation import Explanation
     from milo.script.request import AccountView, EvaluationRequest
     from milo.secret import Secret
     from milo.web.sessions import Sessions
@@ -140,6 +141,7 @@ class Executor(Protocol):
     async def start(self) -> ScriptHeader: ...
     async def evaluate(self, request: EvaluationRequest) -> ScriptResult: ...
     async def set_inputs(self, inputs: Mapping[str, float]) -> None: ...
+    async def explain(self, request: EvaluationRequest) -> Explanation: ...
     async def hold(self, candles: Candles) -> None: ...
     async def decide(
         self,
@@ -314,6 +316,8 @@ class Arguments:
     loop: str | None = None
     """None: once; `closed`: on each close; `live`: on forming candles too."""
     inputs: Mapping[str, float] = field(default_factory=dict)
+    why_ms: int | None = None
+    """`--why`: the candle to explain, ms UTC."""
     is_confirmed: bool = False
     """`--yes`."""
 

@@ -16,10 +16,12 @@ schema, one answer for each request, with the request's number. Never pickle.
                                    [48 bytes], positions (JSON, nothing where there are none)
                      B decide      u32 request, u32 first candle, u32 behind the last one,
                                    u32 CPU ms of a candle, u32 of the whole, u8 AskedWays
+                     X explain     as E: the same candle once more, telling what it works out
                      P ping        u32 request: answered with Y once all before it is done
     from the worker  Y ready       request 0 when it stands, with its locks; answers P
                      D loaded      answers L
                      R result      answers E
+                     W explained   answers X
                      M decided     answers B: many candles, as far as it came
                      F fault       answers any request
 """
@@ -46,6 +48,10 @@ from milo.script.limits import (
     MAX_MESSAGE,
     MAX_PLOTS,
     MAX_PRINT_BYTES,
+    MAX_STEP_DEPTH,
+    MAX_STEP_TEXT,
+    MAX_STEP_VALUE,
+    MAX_STEPS,
     MAX_TEXTS,
     MAX_WARNINGS,
 )
@@ -64,11 +70,13 @@ CANDLES: Final = ord("C")
 COLUMN: Final = ord("K")
 EVALUATE: Final = ord("E")
 DECIDE: Final = ord("B")
+EXPLAIN: Final = ord("X")
 PING: Final = ord("P")
 READY: Final = ord("Y")
 LOADED: Final = ord("D")
 RESULT: Final = ord("R")
 DECIDED: Final = ord("M")
+EXPLAINED: Final = ord("W")
 FAULT: Final = ord("F")
 
 FAILED: Final = 0
@@ -226,17 +234,52 @@ class Decided(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Why there are no arrays."""
 
 
-Reply = Ready | Loaded | Result | Decided | Fault
+class WireStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A line of the script, or a part of one, and what it gave on the candle."""
+
+    line: _Count
+    depth: Annotated[int, msgspec.Meta(ge=0, le=MAX_STEP_DEPTH)]
+    """0 for a line, more for a part of the row above with less."""
+    text: Annotated[str, msgspec.Meta(max_length=MAX_STEP_TEXT)]
+    value: Annotated[str, msgspec.Meta(max_length=MAX_STEP_VALUE)]
+    """The last one; of a comparison both values and what is between them."""
+    held: bool | None
+    """Of a condition; None also where it was not looked at."""
+    times: _Count
+    """How often it was looked at; 0: not at all."""
+    is_test: bool
+    decides: bool
+    """It belongs to what the results come from."""
+
+
+class Explained(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What one evaluation worked out, line by line, and what came of it."""
+
+    request: _Count
+    condition: bool
+    if_true: Annotated[str, msgspec.Meta(max_length=MAX_ACTION)]
+    if_false: Annotated[str, msgspec.Meta(max_length=MAX_ACTION)]
+    error: _Message
+    """The script's own error, at which it ended; nothing where it did not."""
+    warnings: _Warnings
+    steps: Annotated[tuple[WireStep, ...], msgspec.Meta(max_length=MAX_STEPS)]
+    left_out: _Count
+    """Rows for which there was no room."""
+
+
+Reply = Ready | Loaded | Result | Explained | Decided | Fault
 
 _REPLIES: Final[dict[int, msgspec.json.Decoder[Any]]] = {
     READY: msgspec.json.Decoder(Ready),
     LOADED: msgspec.json.Decoder(Loaded),
     RESULT: msgspec.json.Decoder(Result),
     DECIDED: msgspec.json.Decoder(Decided),
+    EXPLAINED: msgspec.json.Decoder(Explained),
     FAULT: msgspec.json.Decoder(Fault),
 }
 _TYPES: Final[dict[type, int]] = {
-    Ready: READY, Loaded: LOADED, Result: RESULT, Decided: DECIDED, Fault: FAULT,
+    Ready: READY, Loaded: LOADED, Result: RESULT, Decided: DECIDED, Explained: EXPLAINED,
+    Fault: FAULT,
 }  # fmt: skip
 _ENCODE: Final = msgspec.json.Encoder().encode
 
@@ -455,11 +498,16 @@ def evaluate_frame(
     forming: bytes,
     balance: float,
     positions: Sequence[PositionView],
+    *,
+    kind: int = EVALUATE,
 ) -> bytes:
-    """Return the frame that asks for one evaluation; `forming` is empty or one packed row."""
+    """Return the frame that asks for one evaluation; `forming` is empty or one packed row.
+
+    `kind`: EVALUATE, or EXPLAIN for one that tells what it works out.
+    """
     listed = _ENCODE(list(positions)) if positions else b""
     head = _EVALUATE.pack(request, known, soft_ms, 1 if forming else 0, balance)
-    return frame(EVALUATE, head + forming + listed)
+    return frame(kind, head + forming + listed)
 
 
 def parse_evaluate(payload: bytes) -> tuple[int, int, int, bytes, float, list[dict[str, Any]]]:

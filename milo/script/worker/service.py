@@ -13,8 +13,9 @@ import os
 import signal
 import sys
 import warnings
+from collections.abc import Callable
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -33,11 +34,13 @@ from milo.script.protocol import (
     COLUMN_HEAD_BYTES,
     DECIDE,
     EVALUATE,
+    EXPLAIN,
     HISTORY,
     INPUTS,
     LOAD,
     MAX_REQUEST_BYTES,
     PING,
+    Explained,
     Fault,
     FrameError,
     FrameReader,
@@ -56,8 +59,9 @@ from milo.script.protocol import (
     parse_ping,
     reply_frame,
 )
-from milo.script.runner import BudgetFault, ScriptRunner, TimeBudget
+from milo.script.runner import Account, BudgetFault, ScriptRunner, TimeBudget
 from milo.script.text import clean_line
+from milo.script.views import CandleBase
 from milo.script.worker.backend import backend_of
 from milo.script.worker.confine import Exposed
 
@@ -186,6 +190,16 @@ def _import_for_compiled_code(name: str, *_: Any) -> Any:
     raise ImportError(f"'{name}' is not available to scripts")
 
 
+class _Asked(NamedTuple):
+    """One candle to evaluate; of `base` the first `known` are closed, and `until` ends them."""
+
+    request: int
+    base: CandleBase
+    known: int
+    until: int
+    account: Account
+
+
 class Worker:
     """One script, its candles, and the replies to the engine."""
 
@@ -213,6 +227,8 @@ class Worker:
             self.send(self._decide(payload))
         elif kind == EVALUATE:
             self.send(self._evaluate(payload))
+        elif kind == EXPLAIN:
+            self.send(self._explain(payload))
         elif kind == HISTORY:
             self._history.clear(parse_history(payload))
         elif kind == LOAD:
@@ -291,6 +307,13 @@ class Worker:
         )
 
     def _evaluate(self, payload: bytes) -> Reply:
+        return self._asked(payload, self._result)
+
+    def _explain(self, payload: bytes) -> Reply:
+        return self._asked(payload, self._explained)
+
+    def _asked(self, payload: bytes, answer: Callable[[ScriptRunner, _Asked], Reply]) -> Reply:
+        """Answer a request about one candle, or say what went wrong with it."""
         request, known, soft_ms, forming, balance, positions = parse_evaluate(payload)
         runner = self._runner
         here = len(self._history)
@@ -300,7 +323,7 @@ class Worker:
         base = self._history.base(forming)
         count = known + 1 if forming else known
         try:
-            outcome = runner.evaluate(base, known, (balance, positions), count=count)
+            return answer(runner, _Asked(request, base, known, count, (balance, positions)))
         except BudgetFault as fault:
             if fault.line is None:
                 # Where an error was swallowed, its place is lost with it.
@@ -312,9 +335,28 @@ class Worker:
             return Fault(request=request, kind="time", message="", line=self._timer.line)
         except MemoryError:
             return Fault(request=request, kind="memory", message="")
+
+    def _explained(self, runner: ScriptRunner, asked: _Asked) -> Reply:
+        outcome, fault, watch = runner.explain(
+            asked.base, asked.known, asked.account, count=asked.until
+        )
+        steps, left_out = watch.steps(outcome.condition)
+        return Explained(
+            request=asked.request,
+            condition=outcome.condition,
+            if_true=outcome.if_true,
+            if_false=outcome.if_false,
+            error="" if fault is None else clean_line(fault.message, MAX_MESSAGE),
+            warnings=outcome.warnings,
+            steps=steps,
+            left_out=left_out,
+        )
+
+    def _result(self, runner: ScriptRunner, asked: _Asked) -> Reply:
+        outcome = runner.evaluate(asked.base, asked.known, asked.account, count=asked.until)
         session = runner.session
         return Result(
-            request=request,
+            request=asked.request,
             condition=outcome.condition,
             if_true=outcome.if_true,
             if_false=outcome.if_false,
