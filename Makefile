@@ -83,5 +83,12 @@ bench: venv
 	@$(BIN)/python -m benchmarks.backtest --candles $(or $(CANDLES),1000000) \
 		--runs $(or $(BENCH_RUNS),3) $(if $(PEERS),--peers $(PEERS))
 
+# The chart beside lightweight-charts in one browser process (npm fetches it, a Chromium is installed).
+# CHART_RUNS=3 is quicker; CHART_ARGS="--scale 2" measures at two device pixels, --conflated lets the
+# anchor conflate. Fails where a goal is missed or the anchor cannot be had.
+.PHONY: bench-chart
+bench-chart: browser
+	@$(BIN)/python -m benchmarks.chart --runs $(or $(CHART_RUNS),5) $(CHART_ARGS)
+
 clean:
 	rm -rf $(VENV) .bench .mypy_cache .ruff_cache

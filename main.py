@@ -6,8 +6,8 @@ the command that needs them.
 
 from __future__ import annotations
 
-import asyncio
 import functools
+import gc
 import getpass
 import importlib
 import io
@@ -19,8 +19,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from milo.cli import Parsed, inputs_of, parse_command_line, script_paths
-from milo.config import Config, load_config, unknown_environment
+from milo.cli import Parsed, inputs_of, parse_command_line, script_paths, time_of
+from milo.cli.first_workers import first_workers
+from milo.config import Config, load_config, unknown_environment, use_one_thread
 from milo.errors import ConfigError, EngineError, ScriptError
 from milo.ops.hardening import harden
 from milo.ops.logs import set_up_logging
@@ -29,6 +30,7 @@ from milo.shown import shown_line, shown_text
 
 if TYPE_CHECKING:
     from milo.cli.context import App, Makers
+    from milo.script.worker.spawn import Spawned
 
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
@@ -80,6 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         set_up_logging(is_verbose=is_verbose)
         for name in unknown_environment():
             print(shown_line(f"milo: ignored environment variable {name}"), file=sys.stderr)
+        use_one_thread()
         return _run(parsed, config)
     except EngineError as error:
         return _fail(error, is_verbose)
@@ -95,27 +98,42 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(parsed: Parsed, config: Config) -> int:
-    module = importlib.import_module(f"milo.cli.{parsed.spec.module}")
-    app = _app(parsed, config)
-    with asyncio.Runner() as runner:
-        try:
-            return int(runner.run(_with_sigterm(module.run(app))))
-        except asyncio.CancelledError:
-            return EXIT_TERMINATED
+    early = first_workers(parsed, config)
+    # What is loaded lives as long as the process: nothing to look for in it, now or later.
+    gc.disable()
+    try:
+        # Here, so that what takes long to load is loaded while a worker starts.
+        import asyncio
+
+        module = importlib.import_module(f"milo.cli.{parsed.spec.module}")
+        app = _app(parsed, config, early)
+        gc.freeze()
+        gc.enable()
+        with asyncio.Runner() as runner:
+            try:
+                return int(runner.run(_with_sigterm(module.run(app))))
+            except asyncio.CancelledError:
+                return EXIT_TERMINATED
+    finally:
+        gc.enable()
+        for worker in early:
+            worker.discard()
 
 
 async def _with_sigterm(command: Any) -> Any:
     """Let SIGTERM end the command in the same orderly way as Ctrl-C."""
+    import asyncio
+
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     return await command
 
 
-def _app(parsed: Parsed, config: Config) -> App:
+def _app(parsed: Parsed, config: Config, early: list[Spawned]) -> App:
     from milo.cli.context import App, Arguments
 
-    is_script = parsed.spec.flag in ("script", "backtest")
+    is_script = parsed.spec.flag in ("script", "backtest", "sweep-job")
     return App(
         config=config,
         arguments=Arguments(
@@ -124,18 +142,19 @@ def _app(parsed: Parsed, config: Config) -> App:
             scripts=script_paths(parsed.values) if is_script else (),
             loop=parsed.loop,
             inputs=inputs_of(parsed.inputs),
+            why_ms=time_of(parsed.why),
             is_confirmed=parsed.is_confirmed,
         ),
         console=Terminal(),
-        make=_makers(),
+        make=_makers(early),
     )
 
 
-def _makers() -> Makers:
+def _makers(early: list[Spawned]) -> Makers:
     from milo.cli.context import Makers
 
     # One reserve of workers for all scripts.
-    spares = functools.cache(lambda: _root("milo.script.worker.spares").Spares())
+    spares = functools.cache(lambda: _root("milo.script.worker.spares").Spares(early=early))
     return Makers(
         client=lambda **given: _root("api_client").ApiClient(**given),
         store=lambda folder, **given: _root("db_manager").DBManager(folder, **given),
@@ -144,7 +163,7 @@ def _makers() -> Makers:
         engine=lambda **given: _root("script_engine").ScriptEngine(**given),
         executor=functools.partial(_make_executor, spares),
         check_script=lambda path, **given: _root("script_executor").check_script(path, **given),
-        chart=lambda source, port: _root("chart_handler").ChartHandler(source, port=port),
+        chart=lambda source, **given: _root("chart_handler").ChartHandler(source, **given),
         keys=lambda path: _root("key_manager").KeyManager(path),
         indicators=lambda: _root("indicators").Indicators(),
     )
@@ -216,4 +235,7 @@ def _fail_group(group: ExceptionGroup[Exception], is_verbose: bool) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_code = main()
+    # The interpreter would look for cycles in all that is left, of a million candles too.
+    gc.freeze()
+    sys.exit(exit_code)

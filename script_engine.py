@@ -17,6 +17,7 @@ from typing import Protocol
 
 from milo.activity import Activity
 from milo.candles import Candles
+from milo.charts.trail import ScriptTrail
 from milo.clock import iso_minute, monotonic_s
 from milo.errors import ScriptError, VenueError
 from milo.events import KlineEvent
@@ -68,6 +69,8 @@ class Slot:
     signals: int = 0
     is_halted: bool = False
     last_result: ScriptResult | None = None
+    trail: ScriptTrail = field(default_factory=ScriptTrail)
+    """What the script said, candle by candle, for the chart."""
     mail: deque[KlineEvent] = field(default_factory=deque)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     last_forming_ms: int = -FORMING_PAUSE_MS
@@ -262,6 +265,7 @@ class ScriptEngine:
             return None
         slot.rule.succeeded()
         slot.last_result = result
+        slot.trail.add(candle_ms, result, is_forming=forming is not None)
         self._show(slot, result, candle_ms, is_forming=forming is not None)
         if intent is not None:
             self._signal(slot, result.action, intent, candle_ms, forming)

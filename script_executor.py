@@ -15,16 +15,21 @@ from typing import Final
 from milo.backtest.decisions import Decisions
 from milo.candles import Candles
 from milo.clock import iso_minute
-from milo.errors import InvariantBroken
+from milo.errors import InvariantBroken, ScriptError
 from milo.model import ScriptHeader, ScriptResult
 from milo.script.answers import Forged
 from milo.script.decided import Merger, Pace, breach_of
+from milo.script.explanation import Explanation, checked_steps, difference
 from milo.script.limits import ScriptLimits
 from milo.script.protocol import (
+    EVALUATE,
+    EXPLAIN,
     AskedWays,
     Decided,
     DecideRequest,
+    Explained,
     Fault,
+    Reply,
     Result,
     decide_frame,
     evaluate_frame,
@@ -110,12 +115,67 @@ class ScriptExecutor:
         Raises ScriptError for the script's own errors, and with `breach` where the worker had to
         be killed; a new one is then being made ready. No action is to be taken for that candle.
         """
+        reply, cpu_ms = await self._evaluated(request)
+        return await self._plain(request, reply, cpu_ms)
+
+    async def explain(self, request: EvaluationRequest) -> Explanation:
+        """Evaluate as `evaluate` does, and once more to be told what the script works out.
+
+        Where the script fails the explanation holds its error. Raises ScriptError where the worker
+        had to be killed: a budget was overrun, or it sent what is no answer.
+        """
+        reply, cpu_ms = await self._evaluated(request)
+        result, error = None, None
+        try:
+            result = await self._plain(request, reply, cpu_ms)
+        except ScriptError as failure:
+            if failure.breach:
+                raise
+            error = failure
+        told, cpu_ms = await self._evaluated(request, EXPLAIN)
+        if isinstance(told, Fault):
+            raise await self._keeper.faulted(
+                told, cpu_ms, request.newest, self._limits.first_cpu_ms
+            )
+        assert isinstance(told, Explained)
+        try:
+            steps = checked_steps(told, self._results)
+        except Forged as forged:
+            raise await self._forged(f"the worker claims {forged}", request.newest) from None
+        plain = reply if isinstance(reply, Result) else None
+        return Explanation(
+            result=result,
+            error=error,
+            steps=steps,
+            left_out=told.left_out,
+            note=difference(told, plain),
+        )
+
+    async def _plain(self, request: EvaluationRequest, reply: Reply, cpu_ms: float) -> ScriptResult:
+        if isinstance(reply, Fault):
+            is_first = self._evaluations == 1
+            limit_ms = self._limits.first_cpu_ms if is_first else self._limits.cpu_ms
+            raise await self._keeper.faulted(reply, cpu_ms, request.newest, limit_ms)
+        assert isinstance(reply, Result)
+        return self._results.result(reply, cpu_ms, request.newest)
+
+    async def _forged(self, reason: str, candle: str) -> ScriptError:
+        """Kill a worker whose answer can be none of ours, and return the error to raise."""
+        assert self._keeper.worker is not None, "it has just answered"
+        failure = self._keeper.no_answer(self._keeper.worker, reason)
+        self._keeper.replace()
+        return await self._keeper.broken(failure, candle)
+
+    async def _evaluated(
+        self, request: EvaluationRequest, kind: int = EVALUATE
+    ) -> tuple[Reply, float]:
+        """Ask about one candle; return the answer, of the right kind or a Fault."""
         if self._is_busy or not self._keeper.has_script:
             raise InvariantBroken("a script is evaluated once at a time, after its start")
         self._is_busy = True
         try:
             worker = await self._keeper.ready()
-            reply, cpu_ms = await self._ask(worker, request)
+            return await self._ask(worker, request, kind)
         except WorkerFailure as failure:
             self._keeper.replace()
             raise await self._keeper.broken(failure, request.newest) from None
@@ -125,11 +185,6 @@ class ScriptExecutor:
             raise
         finally:
             self._is_busy = False
-        if isinstance(reply, Fault):
-            is_first = self._evaluations == 1
-            limit_ms = self._limits.first_cpu_ms if is_first else self._limits.cpu_ms
-            raise await self._keeper.faulted(reply, cpu_ms, request.newest, limit_ms)
-        return self._results.result(reply, cpu_ms, request.newest)
 
     @property
     def reads_account(self) -> bool:
@@ -137,6 +192,22 @@ class ScriptExecutor:
         candle by candle. Known after `start`."""
         header = self._keeper.header
         return header is not None and header.reads_account
+
+    async def set_inputs(self, inputs: Mapping[str, float]) -> None:
+        """Run with other inputs from now on, as if it had been started with these.
+
+        What the worker knows of the candles stays. Raises ConfigError where they do not fit the
+        script, ScriptError where no worker can be had; to be called after `start`, and not while
+        something is asked.
+        """
+        if self._is_busy or self._keeper.header is None:
+            raise InvariantBroken("inputs change between two questions, after the start")
+        try:
+            await self._keeper.set_inputs(inputs)
+        except WorkerFailure as failure:
+            self._keeper.replace()
+            raise await self._keeper.broken(failure, "") from None
+        self._evaluations = 0
 
     async def hold(self, candles: Candles) -> None:
         """Let the worker take in a long history before it is asked about parts of it.
@@ -198,12 +269,14 @@ class ScriptExecutor:
         return None if worker is None else worker.process.pid
 
     async def _ask(
-        self, worker: Prepared, request: EvaluationRequest
-    ) -> tuple[Result | Fault, float]:
+        self, worker: Prepared, request: EvaluationRequest, kind: int
+    ) -> tuple[Reply, float]:
         is_first = self._evaluations == 0
         self._evaluations += 1
+        # Nobody waits on a market for an explanation, and to give it takes longer.
+        is_long = is_first or kind == EXPLAIN
         budget, soft_ms = self._keeper.budget(
-            self._limits.first_cpu_ms if is_first else self._limits.cpu_ms
+            self._limits.first_cpu_ms if is_long else self._limits.cpu_ms
         )
         number = self._keeper.next_number()
         coming = request.forming
@@ -221,11 +294,12 @@ class ScriptExecutor:
             forming,
             request.account.available_balance,
             request.account.positions,
+            kind=kind,
         )
         frames = b"".join([*parts, question])
         with self._keeper.reserve(is_first):
             reply, cpu_ms = await worker.process.ask(number, frames, budget)
-        if not isinstance(reply, Result | Fault):
+        if not isinstance(reply, Fault | (Result if kind == EVALUATE else Explained)):
             raise self._keeper.no_answer(worker)
         return reply, cpu_ms
 

@@ -10,7 +10,6 @@ import dataclasses
 import difflib
 import os
 import sys
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -23,6 +22,7 @@ from milo.secret import Secret
 from milo.setting_values import (
     STEPPED,
     TimeRange,
+    read_address,
     read_amount,
     read_choice,
     read_intervals,
@@ -104,7 +104,9 @@ class Config:
     balance_start: Decimal = _setting(
         Decimal(10_000), read_amount, "first balance of the embedded exchange, USDT", metavar="USDT"
     )
-    seed: int = _setting(1, read_whole(0, 2**31 - 1), "seed of the simulated market", metavar="N")
+    seed: int = _setting(
+        1, read_whole(0, 2**31 - 1), "seed of the simulated market, and of --trials", metavar="N"
+    )
     market: Path | None = _setting(
         None, read_path, "candle file that the embedded exchange replays", metavar="FILE"
     )
@@ -133,6 +135,19 @@ class Config:
     )
     no_chart: bool = _setting(False, read_truth, "serve no chart page during --loop")
     no_browser: bool = _setting(False, read_truth, "open no browser")
+    listen: str | None = _setting(
+        None,
+        read_address,
+        "serve the chart on this address instead of 127.0.0.1, behind a password that is asked for "
+        "at start; what it shows is not encrypted on the way",
+        metavar="ADDRESS",
+    )
+    i_know: bool = _setting(
+        False,
+        read_truth,
+        "allow --listen together with --live",
+        is_flag_only=True,
+    )
     max_daily_loss: Decimal = _setting(
         Decimal(20),
         read_percent,
@@ -201,6 +216,34 @@ class Config:
         read_path,
         "write a backtest's report to FILE, one page that needs nothing else",
         metavar="FILE",
+    )
+    sweep: str | None = _setting(
+        None,
+        read_name,
+        "try a backtest's script with many inputs: all (those that have a range), or ranges such "
+        "as fast=5:20:5,slow=20|50 (lowest:highest:step, or values)",
+        metavar="RANGES",
+    )
+    trials: int | None = _setting(
+        None,
+        read_whole(1, 1_000_000),
+        "try only N combinations of --sweep, drawn at random with --seed",
+        metavar="N",
+    )
+    rank: str = _setting(
+        "sharpe",
+        read_choice("sharpe", "calmar", "sortino", "return", "profit_factor"),
+        "what makes one combination of --sweep better than another",
+        metavar="FIGURE",
+    )
+    walk_forward: int = _setting(
+        5,
+        read_whole(0, 50),
+        "choose --sweep's inputs anew in N windows and judge them on what follows; 0: do not",
+        metavar="N",
+    )
+    jobs: int | None = _setting(
+        None, read_whole(1, 256), "processes of --sweep (default: one a core)", metavar="N"
     )
     live: bool = _setting(False, read_truth, "allow real orders on a real venue", is_flag_only=True)
     yes_live: bool = _setting(
@@ -351,6 +394,15 @@ def child_environment() -> dict[str, str]:
     return {name: os.environ[name] for name in kept if name in os.environ}
 
 
+def use_one_thread() -> None:
+    """Keep numpy's linear algebra, of which nothing here asks anything, from starting threads.
+
+    They cost 20 ms of processor time at the start. What the user has set stays. To be
+    called before numpy is loaded.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
 def nearest(name: str, known: list[str]) -> list[str]:
     """Return up to three known names close to `name`, best first."""
     return difflib.get_close_matches(name, known, n=3, cutoff=0.6)
@@ -366,14 +418,21 @@ def _config_path(env: Mapping[str, str], file: Path | None) -> tuple[Path, bool]
 
 def _read_file(path: Path, *, is_required: bool) -> dict[str, str]:
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         if is_required:
             raise ConfigError(f"settings file {path} does not exist") from None
         return {}
     except OSError as error:
         raise ConfigError(f"cannot read settings file {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"settings file {path} is not valid TOML: {error}") from None
+    # Here, since most runs have none.
+    import tomllib
+
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"settings file {path} is not valid TOML: {error}") from None
     found: dict[str, str] = {}
     for key, value in table.items():

@@ -6,6 +6,7 @@ wanted instead where it cannot be read.
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import re
 from collections.abc import Callable
@@ -93,6 +94,19 @@ def read_percent(raw: str) -> Decimal:
     if not value.is_finite() or not 0 <= value <= 100:
         raise ValueError("must be from 0 to 100")
     return value
+
+
+def read_address(raw: str) -> str:
+    text = raw.strip()
+    try:
+        address = ipaddress.IPv4Address(text)
+    except ValueError:
+        raise ValueError(
+            "an IPv4 address of this computer is needed, such as 192.168.1.5"
+        ) from None
+    if address.is_unspecified or address.is_multicast:
+        raise ValueError("one address of this computer is needed, not all of them")
+    return str(address)
 
 
 def read_intervals(raw: str) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
  * The chart page: fetches what the engine knows, draws it, and fills the panels around the chart.
  */
 
+import { applyAnswer } from "./chart/answer.js";
 import { listen, panStep, zoomStep } from "./chart/input.js";
 import { byId, make, markText, say, showLog, showPosition, showRun } from "./chart/panels.js";
 import { Chart } from "./chart/view.js";
@@ -12,7 +13,7 @@ const THEME_TOKENS = [
   "surface", "text", "muted", "edge", "grid", "gap", "hatch", "up", "down", "up-faint",
   "down-faint", "forming-band", "crosshair", "crosshair-tag", "crosshair-ink", "tag-ink", "zigzag",
   "zigzag-text", "bull", "bear", "entry", "target", "stop", "liquidation", "stop-zone",
-  "target-zone",
+  "target-zone", "line1", "line2", "line3", "line4",
 ];
 /** @type {Record<string, [string, string]>} icon and name */
 const THEMES = { auto: ["◐", "Auto"], light: ["☀", "Light"], dark: ["☾", "Dark"] };
@@ -36,8 +37,8 @@ class Page {
       this.box,
       /** @type {HTMLCanvasElement} */ (byId("canvas")),
       /** @type {HTMLCanvasElement} */ (byId("crosshair")),
-      () => this.#showLegend(),
     );
+    this.chart.onCrosshair = () => this.#showLegend();
     this.chart.venueNow = () => this.#venueNow();
     this.feed = new Feed({
       onAnswer: (answer) => this.#onAnswer(answer),
@@ -98,7 +99,7 @@ class Page {
     this.answeredWallMs = Date.now();
     this.failure = "";
     const tradesBefore = this.chart.trades.length;
-    this.chart.apply(answer);
+    applyAnswer(this.chart, answer);
     if (isSame && answer.trades !== null) this.#announce(answer.trades.slice(tradesBefore));
     this.#showBar(answer.meta);
     showPosition(byId("position"), answer.position, answer.meta.priceDecimals);

@@ -178,7 +178,7 @@ def random_funding(dice: random.Random, candles: Candles) -> FundingHistory:
     return FundingHistory(times_ms=np.array(times, np.int64), rates=np.array(rates))
 
 
-def random_case(seed: int) -> tuple[list[Slot], list[Decisions], Assumptions]:
+def random_case(seed: int, longest: int = 70) -> tuple[list[Slot], list[Decisions], Assumptions]:
     """Return slots of one or more symbols, their decisions, and assumptions."""
     dice = random.Random(seed)
     intrabar = dice.choice(list(Intrabar))
@@ -186,7 +186,7 @@ def random_case(seed: int) -> tuple[list[Slot], list[Decisions], Assumptions]:
     shared = dice.choice(("5m", "1h", "1h", "4h", "12h", "1d"))
     for symbol, start, places in dice.sample(SYMBOLS, dice.choice((1, 1, 1, 2, 3))):
         interval = shared if dice.random() < 0.7 else dice.choice(("1h", "4h"))
-        count = dice.randint(2, 70)
+        count = dice.randint(2, longest)
         history = dice.choice((0, 0, 20))
         rows = random_rows(dice, count + history, start, places)
         candles = candles_of(

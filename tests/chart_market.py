@@ -26,6 +26,7 @@ from milo.charts.snapshot import (
     RunState,
     TradeMark,
 )
+from milo.charts.views import SeriesViews
 from milo.errors import ConfigError, EngineError
 from milo.model import Candle, Direction, ExitReason, Side
 
@@ -163,7 +164,9 @@ class ChartMarket:
 
 def golden_overlays() -> dict[str, Any]:
     """Return the overlays of 160 candles, floats at 9 digits."""
-    answer = json.loads(SeriesEncoder("golden").body(snapshot_of(walk(160))))
+    snapshot = snapshot_of(walk(160))
+    view = SeriesViews("golden").of(snapshot)
+    answer = json.loads(SeriesEncoder().body(snapshot, view))
     return {name: _rounded(answer[name]) for name in ("zigzag", "divergences")}
 
 

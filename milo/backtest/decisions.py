@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,3 +69,23 @@ class Decisions:
             return DO_NOTHING
         place = int(np.searchsorted(self.at, index, side="right")) - 1
         return self.actions[int(self.code[place])]
+
+    def within(self, first: int, end: int) -> Decisions:
+        """Return what was decided on the candles first <= index < end.
+
+        Raises ValueError where they are not among those that were decided.
+        """
+        if not self.first <= first < end <= self.first + self.count:
+            raise ValueError(f"candles {first} to {end} were not decided")
+        start = int(np.searchsorted(self.at, first, side="right")) - 1
+        stop = int(np.searchsorted(self.at, end, side="left"))
+        at = self.at[start:stop].copy()
+        at[0] = first
+        return replace(self, first=first, count=end - first, at=at, code=self.code[start:stop])
+
+    def signal_spans(self) -> Iterator[tuple[int, int]]:
+        """Yield [first, end) of each run of candles whose action is not "donothing"."""
+        ends = [*self.at[1:].tolist(), self.first + self.count]
+        for start, end, code in zip(self.at.tolist(), ends, self.code.tolist(), strict=True):
+            if self.actions[code] != DO_NOTHING:
+                yield start, end

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from milo import gates
 from milo.backtest.lane import EntrySize, Lane
@@ -16,10 +17,10 @@ from milo.exchange.feed import E8
 from milo.exchange.instruments import to_e8
 from milo.gates.verdict import GateInput, SizedInput
 from milo.intervals import DAY_MS
-from milo.model import CommissionRate, Direction, EntryIntent
+from milo.model import CommissionRate, EntryIntent
 from milo.money import ZERO, from_float
 from milo.orders.protection import Unprotectable, plan_protection
-from milo.orders.quick_sizing import QuickSizer
+from milo.orders.quick_sizing import QuickSizer, QuickTerms
 from milo.orders.sizing import EntryRefused, SizingInput, size_entry
 
 _HUNDRED = Decimal(100)
@@ -51,7 +52,12 @@ class Desk:
         # An order for the next open goes out after the close: at midnight, on the day that begins.
         self._delay_ms = 1 if assumptions.fill_at is FillAt.NEXT_OPEN else 0
         self._lasting: dict[tuple[int, str], str | None] = {}
-        self._quick: dict[tuple[int, Direction], tuple[EntryIntent, QuickSizer]] = {}
+        self._terms = {
+            id(lane): QuickTerms(lane.contract.instrument, lane.contract.brackets, self._fees)
+            for lane in lanes
+        }
+        self._quick: dict[tuple[int, int], tuple[EntryIntent, QuickSizer]] = {}
+        """By the numbers of lane and intent; the intent is kept so that its number stays its."""
         self.halted_days: set[int] = set()
 
     def judge(
@@ -100,15 +106,10 @@ class Desk:
         lasting = self._lasting_refusal(lane, intent, action)
         if lasting is not None:
             return Refused(lasting, until=lane.end)
+        if not self._max_daily_loss and not self._max_positions:
+            return None
         now_ms = time_ms + self._delay_ms
-        day_wallet = decimal_of(self._purse.day_wallet(now_ms))
-        lost_today = 1 - equity / day_wallet if day_wallet and equity < day_wallet else ZERO
-        others = sum(
-            other.trade is not None
-            or (other.pending is not None and other.pending.entry is not None)
-            for other in self._lanes
-            if other is not lane
-        )
+        lost_today, others = self._state(lane, now_ms, equity)
         if not others and 2 * lost_today <= self._max_daily_loss:
             return None  # as far from the account's limits as when they were asked
         skip = gates.ask(self._gate_input(lane, intent, action, lost_today, others))
@@ -121,6 +122,24 @@ class Desk:
                 return Refused(skip.reason, int(np.searchsorted(lane.close_ms, morning_ms)))
         return Refused(skip.reason)
 
+    def _state(self, lane: Lane, now_ms: int, equity: Decimal) -> tuple[Decimal, int]:
+        """Return the share of the day's first wallet that is lost, and other symbols' positions."""
+        day_wallet = decimal_of(self._purse.day_wallet(now_ms))
+        lost_today = 1 - equity / day_wallet if day_wallet and equity < day_wallet else ZERO
+        others = sum(
+            other.trade is not None
+            or (other.pending is not None and other.pending.entry is not None)
+            for other in self._lanes
+            if other is not lane
+        )
+        return lost_today, others
+
+    def gate_input(self, lane: Lane, intent: EntryIntent, action: str, index: int) -> GateInput:
+        """Return what the gates are asked about a signal on candle `index`."""
+        time_ms = lane.close_ms.item(index)
+        state = self._state(lane, time_ms + self._delay_ms, self.equity(time_ms))
+        return self._gate_input(lane, intent, action, *state)
+
     def _is_still(self, lane: Lane) -> bool:
         """Return whether nothing changes the account until this lane opens something."""
         return len(self._lanes) == 1 and lane.trade is None
@@ -128,10 +147,10 @@ class Desk:
     def _is_surely_refused(
         self, lane: Lane, intent: EntryIntent, index: int, equity: Decimal
     ) -> bool:
-        close = lane.close[index : index + 1]
         available = (self._purse.available + lane.position.wallet) / E8
         quick = self._quick_sizer(lane, intent)
-        return bool(quick.surely_refused(close, float(equity), available)[0])
+        candle = slice(index, index + 1)
+        return bool(_surely_refused(quick, lane, candle, float(equity), available)[0])
 
     def _refused_until(self, lane: Lane, intent: EntryIntent, index: int, run_end: int) -> int:
         """Return the next candle of the run at which sizing might not refuse."""
@@ -142,12 +161,23 @@ class Desk:
         window = _FIRST_WINDOW
         while start < run_end:
             stop = min(start + window, run_end)
-            refused = quick.surely_refused(lane.close[start:stop], wallet, wallet)
+            refused = _surely_refused(quick, lane, slice(start, stop), wallet, wallet)
             place = int(refused.argmin())
             if not refused[place]:
                 return start + place
             start, window = stop, min(4 * window, _LARGEST_WINDOW)
         return start
+
+    def refused_while_flat(
+        self, lane: Lane, intent: EntryIntent, action: str, candles: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        """Return at which candles a signal that the gates let pass is surely refused, or always
+        is, while this lane alone has the account and opens nothing."""
+        if self._lasting_refusal(lane, intent, action) is not None:
+            return np.ones(len(candles), np.bool_)
+        wallet = self._purse.wallet / E8
+        quick = self._quick_sizer(lane, intent)
+        return _surely_refused(quick, lane, candles, wallet, wallet)
 
     def _lasting_refusal(self, lane: Lane, intent: EntryIntent, action: str) -> str | None:
         """Return what the gates say whatever the account: asked once for each action."""
@@ -180,11 +210,11 @@ class Desk:
 
     def _sized(self, lane: Lane, intent: EntryIntent, index: int, equity: Decimal) -> EntrySize:
         # The margin of the opposite position, where one is open, is free once it is closed.
-        available = decimal_of(self._purse.available + lane.position.wallet)
+        available = self._purse.available + lane.position.wallet
         close = lane.close.item(index)
         quick = self._quick_sizer(lane, intent)
         atr = lane.atr_at(index) if quick.needs_atr else None
-        found = self._quick_size(lane, quick, close, equity, available, atr)
+        found = self._quick_size(lane, quick, close, equity, available / E8, atr)
         if found is not None:
             return found
         sized = size_entry(
@@ -193,7 +223,7 @@ class Desk:
                 price=from_float(close),
                 atr=None if atr is None else from_float(atr),
                 equity=equity,
-                available=available,
+                available=decimal_of(available),
                 instrument=lane.contract.instrument,
                 brackets=lane.contract.brackets,
                 fees=self._fees,
@@ -219,27 +249,26 @@ class Desk:
         quick: QuickSizer,
         close: float,
         equity: Decimal,
-        available: Decimal,
+        available: float,
         atr: float | None,
     ) -> EntrySize | None:
         """Return what the exact sizing would, where floats are certain of it and of the gate."""
-        found = quick.size(close, float(equity), float(available), atr)
+        found = quick.size(close, float(equity), available, atr)
         if found is None:
             return None
-        instrument = lane.contract.instrument
+        tick = lane.contract.instrument.tick
         price = from_float(close)
-        qty = found.steps * quick.step
-        stop = found.levels.stop_ticks * instrument.tick
-        target = found.levels.target_ticks
-        loss = qty * (abs(price - stop) + self._fees.taker * (price + stop))
+        steps, (stop_ticks, target) = found
+        stop = stop_ticks * tick
+        loss = steps * quick.step * (abs(price - stop) + self._fees.taker * (price + stop))
         if self._max_risk and loss > self._max_risk * equity:
             return None
         return EntrySize(
-            qty=to_e8(qty),
+            qty=steps * quick.step_e8,
             leverage=quick.leverage,
             loss_at_stop=loss,
             stop_price=stop,
-            target_price=None if target is None else target * instrument.tick,
+            target_price=None if target is None else target * tick,
             notes=(),
         )
 
@@ -254,7 +283,7 @@ class Desk:
         atr = lane.atr_at(index) if quick.needs_atr else None
         contract = lane.contract
         tick = contract.instrument.tick
-        found = quick.plan(entry_price / E8, size.qty / E8, size.leverage, atr)
+        found = quick.plan(entry_price, size.qty / E8, size.leverage, atr)
         if found is not None:
             target = found.target_ticks
             return found.stop_ticks * tick, None if target is None else target * tick
@@ -270,10 +299,22 @@ class Desk:
         return plan.stop_price, plan.target_price
 
     def _quick_sizer(self, lane: Lane, intent: EntryIntent) -> QuickSizer:
-        """Return the sizer of an intent; those of the lane's last long and short are kept."""
-        kept = self._quick.get((id(lane), intent.direction))
-        if kept is None or kept[0] is not intent:
-            contract = lane.contract
-            sizer = QuickSizer(intent, contract.instrument, contract.brackets, self._fees)
-            kept = self._quick[id(lane), intent.direction] = (intent, sizer)
+        """Return the sizer of an intent; those of the lane's last intents are kept."""
+        key = (id(lane), id(intent))
+        kept = self._quick.get(key)
+        if kept is None:
+            if len(self._quick) >= _MOST_KEPT:
+                self._quick.clear()
+            kept = self._quick[key] = (intent, QuickSizer(intent, self._terms[id(lane)]))
         return kept[1]
+
+
+def _surely_refused(
+    quick: QuickSizer,
+    lane: Lane,
+    candles: slice | NDArray[np.int64],
+    equity: float,
+    available: float,
+) -> NDArray[np.bool_]:
+    atrs = lane.atrs[candles] if quick.needs_atr else None
+    return quick.surely_refused(lane.close[candles], equity, available, atrs)

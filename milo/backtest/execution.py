@@ -12,6 +12,8 @@ import heapq
 from collections.abc import Sequence
 from typing import assert_never
 
+import numpy as np
+
 from milo.backtest.decisions import Decisions
 from milo.backtest.desk import Desk, Refused
 from milo.backtest.equity import buy_and_hold, equity_curve, slot_shares
@@ -48,6 +50,8 @@ _REASONS = {
 }
 
 _MOST_INTENTS = 1_000
+_FIRST_CANDLES = 64
+_MOST_CANDLES = 65_536
 
 
 def run(slots: Sequence[Slot], decisions: Sequence[Decisions], assumptions: Assumptions) -> Ledger:
@@ -192,6 +196,9 @@ class Execution:
 
     def run(self, runs: Sequence[ActionRuns]) -> None:
         """Carry out decisions that were all made before, jumping from one event to the next."""
+        if len(runs) == 1:
+            self._run_alone(self._lanes[0], runs[0])
+            return
         queue: list[tuple[int, int, int, int]] = []
         due: list[int] = [-1] * len(runs)
         for number in range(len(runs)):
@@ -200,17 +207,69 @@ class Execution:
             time_ms, phase, number, index = heapq.heappop(queue)
             lane = self._lanes[number]
             if phase == DECISION:
-                of_lane, made = runs[number], due[number]
-                lane.decided = index + 1
-                end = of_lane.end(made)
-                until = self._decide(
-                    lane, index, of_lane.action(made), of_lane.intent(made), made, end
-                )
-                # Another run of the same action is another refusal, and has to be told.
-                lane.decided = max(index + 1, min(until, end))
+                self._decide_run(lane, index, runs[number], due[number])
             else:
                 self._happen(lane, Event(time_ms, phase, index))
             self._put_next(queue, number, runs[number], due)
+
+    def _run_alone(self, lane: Lane, runs: ActionRuns) -> None:
+        """Do the same for one lane, which need not queue."""
+        while True:
+            event, run, index = None, -1, -1
+            if lane.pending is not None:
+                event = lane.next_event(lane.pending.candle)
+            elif (found := runs.next(lane.decided, lane.held)) is None:
+                event = lane.next_event(lane.end - 1)
+            else:
+                index, run = found
+                if lane.trade is not None:
+                    event = lane.next_event(index)
+                    if event is not None and event > (lane.close_ms.item(index), DECISION, index):
+                        event = None
+            if event is not None:
+                self._happen(lane, event)
+            elif run >= 0:
+                is_refused = self._decide_run(lane, index, runs, run)
+                if is_refused and lane.trade is None and self._journal.is_full:
+                    self._pass_refused(lane, runs)
+            else:
+                return
+
+    def _pass_refused(self, lane: Lane, runs: ActionRuns) -> None:
+        """Count the runs that follow, as long as all of them are surely refused too."""
+        relevant = runs.relevant(None)
+        window = _FIRST_CANDLES
+        while True:
+            place = relevant.place(lane.decided)
+            candles, codes, places = relevant.candles(place, window, runs)
+            if not len(candles) or candles[0] < lane.decided:
+                return
+            refused = np.zeros(len(candles), np.bool_)
+            for code in np.flatnonzero(np.bincount(codes)).tolist():
+                intent, is_it = runs.intent_of(code), codes == code
+                assert isinstance(intent, EntryIntent)
+                refused[is_it] = self._desk.refused_while_flat(
+                    lane, intent, runs.actions[code], candles[is_it]
+                )
+            first = int(refused.argmin())
+            end = places.item(-1) + 1 if refused[first] else places.item(first)
+            if end > place:
+                last_run = relevant.runs.item(end - 1)
+                self._journal.pass_refused(lane.slot.symbol, end - place, last_run)
+                lane.decided = relevant.ends.item(end - 1)
+            if not refused[first]:
+                return
+            window = min(4 * window, _MOST_CANDLES)
+
+    def _decide_run(self, lane: Lane, index: int, runs: ActionRuns, run: int) -> bool:
+        """Act on a run of equal actions from candle `index` on; return whether it was refused
+        for longer than a candle can change."""
+        lane.decided = index + 1
+        end = runs.end(run)
+        until = self._decide(lane, index, runs.action(run), runs.intent(run), run, end)
+        # Another run of the same action is another refusal, and has to be told.
+        lane.decided = max(index + 1, min(until, end))
+        return until > index
 
     def _put_next(
         self,
@@ -259,14 +318,13 @@ class Execution:
 
     def _settle(self, lane: Lane, event: Event, until_ms: int) -> None:
         """Settle funding, and again until `until_ms` as long as the levels stay where they are."""
-        purse, journal = self._purse, self._journal
-        due = lane.next_settlement(event.time_ms)
-        while due is not None and lane.trade is not None:
-            time_ms, mark, rate, is_known = due
-            purse.settle(lane.position, lane.trade, round(mark * E8), rate, time_ms)
-            journal.settlements += 1
-            journal.unknown_settlements += not is_known
-            due = None if lane.after_settlement(time_ms) else lane.next_settlement(until_ms)
+        assert lane.trade is not None
+        settlements = lane.settlements
+        due = lane.due_until(max(event.time_ms, until_ms))
+        done = self._purse.settle(lane.position, lane.trade, settlements, due, lane.safe_wallet())
+        lane.note_settled(done)
+        self._journal.settlements += done - due.start
+        self._journal.unknown_settlements += settlements.is_known[due.start : done].count(False)
 
     def _touched(self, lane: Lane, event: Event, touch: Touch) -> None:
         trade, position = lane.trade, lane.position
@@ -379,7 +437,7 @@ class Execution:
                 f"Order's notional must be no smaller than {show(rules.min_notional)} "
                 "(unless you choose reduce only)."
             )
-        if notional > rules.max_notional(leverage):
+        if notional > lane.max_notional(leverage):
             return "Exceeded the maximum allowable position at current leverage."
         if not self._purse.can_open(qty, price, leverage):
             return "Margin is insufficient."

@@ -7,7 +7,6 @@ fetched, and no code runs but the one whose hash the policy names.
 from __future__ import annotations
 
 import json
-import re
 from base64 import b64encode
 from collections.abc import Mapping
 from hashlib import sha256
@@ -19,13 +18,12 @@ from milo.backtest.page import page_body, page_title
 from milo.backtest.page_content import page_content
 from milo.backtest.wording import Report
 from milo.candles import Candles
+from milo.charts.modules import import_order, wrapped
 from milo.errors import ConfigError
 
 STATIC_FOLDER: Final = Path(__file__).resolve().parents[2] / "static"
 STYLES: Final = ("css/base.css", "css/report.css")
 ENTRY: Final = "report/report.js"
-_IMPORT = re.compile(r'^import\s*\{([^}]*)\}\s*from\s*"([^"]+)";\n', re.MULTILINE)
-_EXPORT = re.compile(r"^export (?=(?:async )?(?:function|class|const) (\w+))", re.MULTILINE)
 
 
 def report_page(
@@ -40,7 +38,7 @@ def report_page(
     """
     try:
         style = "\n".join((static_folder / name).read_text("utf-8") for name in STYLES)
-        script = _bundle(static_folder, ENTRY)
+        script = _script(static_folder)
     except OSError as error:
         raise ConfigError(f"cannot read the report's files in {static_folder}: {error}") from error
     policy = "; ".join(
@@ -76,28 +74,11 @@ def _data(report: Report, candles: Mapping[tuple[str, str], Candles]) -> str:
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def _bundle(folder: Path, entry: str) -> str:
-    """Return a module and all that it imports as one classic script, each in a function."""
-    ordered: dict[str, str] = {}
-    _collect(folder, entry, ordered)
-    modules = "".join(
-        f"modules[{json.dumps(name)}] = (() => {{\n{text}}})();\n" for name, text in ordered.items()
-    )
-    return f'"use strict";\nconst modules = {{}};\n{modules}'
-
-
-def _collect(folder: Path, name: str, ordered: dict[str, str]) -> None:
-    if name in ordered:
-        return
-    text = (folder / name).read_text("utf-8")
-
-    def taken(match: re.Match[str]) -> str:
-        wanted = (folder / name).parent.joinpath(match[2]).resolve()
-        other = wanted.relative_to(folder.resolve()).as_posix()
-        _collect(folder, other, ordered)
-        names = match[1].replace(" as ", ": ")
-        return f"const {{{names}}} = modules[{json.dumps(other)}];\n"
-
-    text = _IMPORT.sub(taken, text)
-    exported = ", ".join(match[1] for match in _EXPORT.finditer(text))
-    ordered[name] = f"{_EXPORT.sub('', text)}return {{ {exported} }};\n"
+def _script(folder: Path) -> str:
+    """Return the page's module and all that it imports as one classic script."""
+    texts = {
+        path.relative_to(folder).as_posix(): path.read_text("utf-8")
+        for path in sorted(folder.rglob("*.js"))
+    }
+    body = wrapped(texts, import_order(texts, ENTRY), "./")
+    return f'"use strict";\nconst $modules = {{}};\n{body}'

@@ -49,6 +49,12 @@ class RunJournal:
                 )
             )
 
+    def pass_refused(self, symbol: str, count: int, last_run: int) -> None:
+        """Only count the refusals of further runs, of which `last_run` is the last."""
+        assert self.is_full
+        self.refusal_count += count
+        self._refused_runs[symbol] = last_run
+
     def note(self, symbol: str, text: str) -> None:
         """Count a note; texts that differ in their numbers alone are one."""
         full = f"{symbol}: {text}"

@@ -26,6 +26,7 @@ from milo.backtest.touch import (
     touch_at_open,
     touch_within,
 )
+from milo.candles import Floats
 from milo.exchange.account import (
     Position,
     bankruptcy_price,
@@ -112,13 +113,15 @@ class Lane:
         self._hit: int | None = None
         self.calm_ms = 0
         """Until then nothing but funding happens to the position, by the last `next_event`."""
+        self._most_notional: dict[int, int] = {}
+        """Of each leverage that was asked for."""
         self._safe_wallet: int | None = None
-        """What the isolated wallet must hold for the stop to lie before the liquidation price."""
+        """`safe_wallet` of these levels, once it was asked for."""
         self._inside = -1
         """The candle whose open is over for the position."""
-        self._settlements = self._settlements_of(assumptions)
+        self.settlements = self._settlements_of(assumptions)
         self._settled = 0
-        self._atr: np.ndarray[tuple[int], np.dtype[np.float64]] | None = None
+        self._atr: Floats | None = None
         # position changes, for the equity: time, signed quantity, entry price
         self.changes: list[tuple[int, int, int]] = []
 
@@ -135,7 +138,8 @@ class Lane:
         rows = np.searchsorted(self.open_ms, times, side="right") - 1
         # In a gap of the recording the price stands still since the candle before.
         marks = np.where(times <= self.close_ms[rows], self.open[rows], self.close[rows])
-        return replace(settlements, rows=rows.tolist(), marks=marks.tolist())
+        marks_e8 = [round(mark * E8) for mark in marks.tolist()]
+        return replace(settlements, rows=rows.tolist(), marks_e8=marks_e8)
 
     # --- the position -------------------------------------------------------------------------
 
@@ -150,7 +154,7 @@ class Lane:
     def begin(self, trade: OpenTrade, *, is_at_close: bool) -> None:
         """Follow a position that was opened at the open or the close of its entry's candle."""
         self.trade = trade
-        self._settled = bisect_right(self._settlements.times_ms, trade.entry_ms)
+        self._settled = bisect_right(self.settlements.times_ms, trade.entry_ms)
         self._inside = -1 if is_at_close else trade.entry_index
         self._note_change(trade.entry_ms)
         self._set_levels(trade.entry_index + is_at_close, trade.liquidation)
@@ -162,7 +166,7 @@ class Lane:
     def _set_levels(self, start: int, liquidation: int) -> None:
         trade = self.trade
         assert trade is not None
-        sign = trade.direction.sign
+        sign = 1 if self.position.qty > 0 else -1
         target = trade.target_price
         levels = Levels(
             sign,
@@ -177,20 +181,23 @@ class Lane:
         self.levels = levels
         self._safe_wallet = None
 
-    def _is_stop_safe(self) -> bool:
-        """Return whether the stop lies before the liquidation price by a clear margin."""
-        trade, position, levels = self.trade, self.position, self.levels
-        assert trade is not None
+    def safe_wallet(self) -> int | None:
+        """Return what the isolated wallet must exceed for the stop to lie clearly before the
+        liquidation price; None where it does not.
+
+        While it does, nobody needs to know that price.
+        """
+        position, levels = self.position, self.levels
         assert levels is not None
         if not levels.is_stop_first:
-            return False
+            return None
         if self._safe_wallet is None:
             stop = round(levels.adverse * E8)
             notional = notional_of(stop, position.qty)
             needed = maintenance_margin(notional, self.rules.bracket_of(notional))
             kept = notional // _MARGIN_SHARE + 1
             self._safe_wallet = needed - position.unrealized(stop) + kept
-        return position.wallet > self._safe_wallet
+        return self._safe_wallet
 
     def note_reduced(self, time_ms: int, index: int) -> None:
         """Follow a position that was closed in part, or ended."""
@@ -218,10 +225,10 @@ class Lane:
             event = self._next_touch(until)
         last = min(until, self.end - 1)
         self.calm_ms = self.close_ms.item(last) if event is None else event.time_ms
-        if self.trade is not None and self._settled < len(self._settlements.times_ms):
-            due_ms = self._settlements.times_ms[self._settled]
+        if self.trade is not None and self._settled < len(self.settlements.times_ms):
+            due_ms = self.settlements.times_ms[self._settled]
             if event is None or due_ms <= event.time_ms:
-                row = self._settlements.rows[self._settled]
+                row = self.settlements.rows[self._settled]
                 if row <= until and row < self.end:
                     return Event(due_ms, SETTLEMENT, row)
         return event
@@ -260,35 +267,23 @@ class Lane:
         assert self.levels is not None
         return touch_within(self.candles, index, self.levels, self._intrabar, self.finer)
 
-    def next_settlement(self, until_ms: int) -> tuple[int, float, int, bool] | None:
-        """Take the settlement that is due until a time: its time, mark price, rate (e8), and
-        whether it is stored.
-        """
-        place, settlements = self._settled, self._settlements
-        if place == len(settlements.times_ms) or settlements.times_ms[place] > until_ms:
-            return None
-        self._settled = place + 1
-        return (
-            settlements.times_ms[place],
-            settlements.marks[place],
-            settlements.rates_e8[place],
-            settlements.is_known[place],
-        )
+    def due_until(self, time_ms: int) -> range:
+        """Return the places in `settlements` of those that are due until a time."""
+        times_ms = self.settlements.times_ms
+        return range(self._settled, bisect_right(times_ms, time_ms, self._settled))
 
-    def after_settlement(self, time_ms: int) -> bool:
-        """Look at the levels again from the moment of the settlement on; return if they moved.
-
-        While the stop surely lies before the liquidation price, nobody needs to know that price.
-        """
-        index = self._settlements.rows[self._settled - 1]
+    def note_settled(self, until: int) -> None:
+        """Note that all settlements before the place `until` are done, the levels before the last
+        one still standing."""
+        self._settled = until
+        index, time_ms = self.settlements.rows[until - 1], self.settlements.times_ms[until - 1]
         if time_ms > self.close_ms.item(index):
             index += 1
         elif time_ms > self.open_ms.item(index):
             self._inside = index
-        if self._is_stop_safe():
-            return False
-        self._look_again(index)
-        return True
+        kept = self.safe_wallet()
+        if kept is None or self.position.wallet <= kept:
+            self._look_again(index)
 
     def pass_open(self, index: int) -> None:
         """Note that the open of a candle is over for the position."""
@@ -308,10 +303,22 @@ class Lane:
 
     def atr_at(self, index: int) -> float | None:
         """Return ATR(14) of a closed candle; None before there are enough."""
+        value: float = self.atrs.item(index)
+        return value if value == value else None
+
+    @property
+    def atrs(self) -> Floats:
+        """ATR(14) of every candle; NaN before there are enough."""
         if self._atr is None:
             self._atr = atr(self.high, self.low, self.close, ATR_PERIOD)
-        value = self._atr.item(index)
-        return value if value == value else None
+        return self._atr
+
+    def max_notional(self, leverage: int) -> int:
+        """Return the largest notional that the leverage may carry, e8."""
+        most = self._most_notional.get(leverage)
+        if most is None:
+            most = self._most_notional[leverage] = self.rules.max_notional(leverage)
+        return most
 
     def fill_price(self, price: float, sign: int, slippage: int) -> int:
         """Return at which price a market order fills, e8: `sign` +1 buys, -1 sells.

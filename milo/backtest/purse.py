@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from milo.backtest.ledger import Trade
+from milo.backtest.slot import Settlements
 from milo.exchange.account import (
     Position,
-    apply_fill,
     bankruptcy_price,
     funding_payment,
+    increase_position,
     initial_margin,
     notional_of,
+    reduce_position,
 )
 from milo.exchange.fixed import cut, times
 from milo.exchange.rules import SymbolRules
@@ -106,9 +108,8 @@ class Purse:
     def open(self, position: Position, signed_qty: int, price: int, leverage: int, ms: int) -> int:
         """Open a position at `price` and return the fee."""
         self.day_wallet(ms)
-        effect = apply_fill(position, signed_qty, price, leverage)
         fee = times(notional_of(price, signed_qty), self.taker_fee)
-        self.locked += effect.locked
+        self.locked += increase_position(position, signed_qty, price, leverage)
         self._change(position.symbol, ms, -fee)
         self.fees += fee
         return fee
@@ -137,15 +138,33 @@ class Purse:
         fee = times(notional_of(exit_.price, position.qty), rules.liquidation_fee)
         self._close(position, trade, abs(position.qty), exit_, max(0, min(fee, left)))
 
-    def settle(self, position: Position, trade: OpenTrade, mark: int, rate: int, ms: int) -> None:
-        """Settle funding at the mark price."""
-        self.day_wallet(ms)
-        amount = funding_payment(position, mark, rate)
-        position.wallet += amount
-        self.locked += amount
-        self._change(position.symbol, ms, amount)
-        self.funding += amount
-        trade.funding += amount
+    def settle(
+        self,
+        position: Position,
+        trade: OpenTrade,
+        due: Settlements,
+        places: range,
+        kept: int | None,
+    ) -> int:
+        """Settle funding one time after the other, and return the place of what is due next.
+
+        `kept`: with no more than that in the isolated wallet, what comes next is not settled yet;
+        None: at once.
+        """
+        for place in places:
+            rate = due.rates_e8[place]
+            if rate:
+                time_ms = due.times_ms[place]
+                self.day_wallet(time_ms)
+                amount = funding_payment(position, due.marks_e8[place], rate)
+                position.wallet += amount
+                self.locked += amount
+                self._change(position.symbol, time_ms, amount)
+                self.funding += amount
+                trade.funding += amount
+            if kept is None or position.wallet <= kept:
+                return place + 1
+        return places.stop
 
     def close_on_paper(self, position: Position, trade: OpenTrade, exit_: Exit) -> None:
         """Write the row of a position that is still open; the wallet does not change."""
@@ -155,12 +174,12 @@ class Purse:
     def _close(self, position: Position, trade: OpenTrade, qty: int, exit_: Exit, fee: int) -> None:
         self.day_wallet(exit_.time_ms)
         held = abs(position.qty)
-        effect = apply_fill(position, -qty if position.qty > 0 else qty, exit_.price, 1)
-        self.locked -= effect.released
-        self._change(position.symbol, exit_.time_ms, effect.realized - fee)
-        self.realized += effect.realized
+        realized, released = reduce_position(position, qty, exit_.price)
+        self.locked -= released
+        self._change(position.symbol, exit_.time_ms, realized - fee)
+        self.realized += realized
         self.fees += fee
-        self._write(position, trade, qty, exit_, effect.realized, fee, held=held)
+        self._write(position, trade, qty, exit_, realized, fee, held=held)
 
     def _change(self, symbol: str, time_ms: int, amount: int) -> None:
         self.wallet += amount

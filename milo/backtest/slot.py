@@ -53,7 +53,7 @@ class Settlements:
     is_known: list[bool]
     rows: list[int] = field(default_factory=list)
     """The candle that each falls into, or that came before it."""
-    marks: list[float] = field(default_factory=list)
+    marks_e8: list[int] = field(default_factory=list)
     """The price at which each is settled."""
 
 

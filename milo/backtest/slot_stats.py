@@ -81,17 +81,14 @@ def _measure(
     buy_and_hold: float | None,
     stats: Stats,
 ) -> SlotStats:
-    closed = [trade for trade in trades if not trade.is_open]
     left_open = [trade for trade in trades if trade.is_open]
-    sides = {
-        side: group_of([trade for trade in closed if trade.direction is side]) for side in Direction
-    }
+    everything, sides = _groups(trades, stats)
     return SlotStats(
         script=script.name,
         symbol=script.symbol,
         interval=script.interval,
         net=sum((trade.net for trade in trades), ZERO),
-        trades=group_of(closed),
+        trades=everything,
         long=sides[Direction.LONG],
         short=sides[Direction.SHORT],
         open_trades=len(left_open),
@@ -103,3 +100,16 @@ def _measure(
         exposure=None if share is None else share.exposure,
         buy_and_hold=buy_and_hold,
     )
+
+
+def _groups(trades: Sequence[Trade], stats: Stats) -> tuple[Group, dict[Direction, Group]]:
+    """Return all closed trades of a slot and those of each side."""
+    closed = [trade for trade in trades if not trade.is_open]
+    if len(closed) == stats.trades.all.trades:
+        # All of the account's: they have been measured.
+        known = stats.trades.by_direction
+        nothing = group_of([])
+        return stats.trades.all, {side: known.get(side, nothing) for side in Direction}
+    return group_of(closed), {
+        side: group_of([trade for trade in closed if trade.direction is side]) for side in Direction
+    }

@@ -12,24 +12,27 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from milo.candles import Candles
-from milo.charts.overlays import OVERLAYS, Item, OverlayInput
-from milo.charts.snapshot import ChartPosition, ChartSnapshot, LogLine, RunNumbers, TradeMark
-from milo.intervals import INTERVAL_MS
+from milo.charts.members import (
+    MAX_LOG_LINES,
+    MAX_TRADES,
+    iso_column,
+    iso_ms,
+    log_item,
+    meta_item,
+    position_item,
+    trade_item,
+)
+from milo.charts.overlays import OVERLAYS, Item
+from milo.charts.snapshot import ChartSnapshot
+from milo.charts.views import SeriesView
 from milo.model import Candle
-from milo.money import plain
 
 CANDLE_LIMIT: Final = 5_000
-_MAX_TRADES: Final = 1_000
-_MAX_LOG_LINES: Final = 200
-_MAX_TEXT: Final = 2_000
 _MAX_CACHED: Final = 8
 
 _encode = msgspec.json.Encoder().encode
@@ -67,45 +70,37 @@ class _Encoded:
     """The costly members of one series, valid while its closed candles are the same."""
 
     count: int
-    first_open_ms: int
-    last_open_ms: int
     overlays: dict[str, bytes]
     historical: bytes | None = None
     """Of a full answer; made when the first one is asked for."""
-
-    def is_of(self, candles: Candles) -> bool:
-        return (self.count, self.first_open_ms, self.last_open_ms) == (
-            len(candles), *_ends(candles),
-        )  # fmt: skip
 
 
 class SeriesEncoder:
     """Turns snapshots into the body of `GET /data`; keeps what does not change between polls.
 
-    `run_id` tells one start of the server from another. Not thread-safe.
+    Not thread-safe.
     """
 
-    def __init__(self, run_id: str, *, limit: int = CANDLE_LIMIT) -> None:
-        self._run_id = run_id
+    def __init__(self, *, limit: int = CANDLE_LIMIT) -> None:
         self._limit = limit
-        self._cache: OrderedDict[tuple[str, str, str], _Encoded] = OrderedDict()
+        self._cache: OrderedDict[str, _Encoded] = OrderedDict()
 
-    def body(self, snapshot: ChartSnapshot, since: str | None = None) -> bytes:
-        """Return the answer's JSON; `since` is the `cursor` of the page's newest answer."""
+    def body(self, snapshot: ChartSnapshot, view: SeriesView, since: str | None = None) -> bytes:
+        """Return the answer's JSON; `since` is the `cursor` of the page's newest answer.
+
+        `view` is that of the snapshot's series.
+        """
         candles = snapshot.candles
-        encoded = self._encoded(snapshot)
-        trades = _encode([_trade(mark) for mark in snapshot.trades[-_MAX_TRADES:]])
-        log = _encode([_log_line(line) for line in snapshot.log[-_MAX_LOG_LINES:]])
+        encoded = self._encoded(view)
+        trades = _encode([trade_item(mark) for mark in snapshot.trades[-MAX_TRADES:]])
+        log = _encode([log_item(line) for line in snapshot.log[-MAX_LOG_LINES:]])
         cursor = Cursor(
-            series=_checksum_text(
-                self._run_id, snapshot.venue, snapshot.symbol, snapshot.interval,
-                str(encoded.first_open_ms),
-            ),
+            series=view.series,
             count=len(candles),
-            last_open_ms=encoded.last_open_ms,
+            last_open_ms=int(candles.open_ms[-1]) if len(candles) else 0,
             trades=zlib.crc32(trades),
             log=zlib.crc32(log),
-        )  # fmt: skip
+        )
         known = self._known(parse_cursor(since), cursor, candles)
         is_unchanged = known is not None and known.count == cursor.count
         overlays = dict.fromkeys(encoded.overlays, b"null") if is_unchanged else encoded.overlays
@@ -115,8 +110,8 @@ class SeriesEncoder:
             "liveCandle": _encode(_live_row(snapshot.forming)),
             "increment": _encode(known is not None),
             "cursor": _encode(cursor.text()),
-            "meta": _encode(self._meta(snapshot)),
-            "position": _encode(_position(snapshot.position)),
+            "meta": _encode(meta_item(snapshot, self._limit)),
+            "position": _encode(position_item(snapshot.position)),
             "trades": b"null" if known and known.trades == cursor.trades else trades,
             "log": b"null" if known and known.log == cursor.log else log,
         }
@@ -139,62 +134,27 @@ class SeriesEncoder:
             return None
         return known if candles.open_ms[known.count - 1] == known.last_open_ms else None
 
-    def _encoded(self, snapshot: ChartSnapshot) -> _Encoded:
-        key = (snapshot.venue, snapshot.symbol, snapshot.interval)
-        cached = self._cache.get(key)
-        if cached is None or not cached.is_of(snapshot.candles):
-            cached = _encode_closed(snapshot.candles, self._limit)
-            self._cache[key] = cached
-        self._cache.move_to_end(key)
+    def _encoded(self, view: SeriesView) -> _Encoded:
+        cached = self._cache.get(view.series)
+        if cached is None or cached.count != len(view.candles):
+            cached = _encode_closed(view, self._limit)
+            self._cache[view.series] = cached
+        self._cache.move_to_end(view.series)
         if len(self._cache) > _MAX_CACHED:
             self._cache.popitem(last=False)
         return cached
 
-    def _meta(self, snapshot: ChartSnapshot) -> Item:
-        script = snapshot.script
-        return {
-            "symbol": snapshot.symbol,
-            "interval": snapshot.interval,
-            "intervalMs": INTERVAL_MS[snapshot.interval],
-            "limit": self._limit,
-            "symbols": snapshot.symbols,
-            "intervals": snapshot.intervals,
-            "venue": snapshot.venue,
-            "title": snapshot.title,
-            "isSimulated": snapshot.is_simulated,
-            "unisolated": None if snapshot.unisolated is None else _clean(snapshot.unisolated),
-            "clock": iso_ms(snapshot.clock_ms),
-            "clockSpeed": snapshot.clock_speed,
-            "marketAgeMs": snapshot.market_age_ms,
-            "priceDecimals": snapshot.price_decimals,
-            "state": snapshot.state,
-            "alert": None if snapshot.alert is None else _clean(snapshot.alert),
-            "script": None
-            if script is None
-            else {
-                "name": _clean(script.name),
-                "symbol": script.symbol,
-                "interval": script.interval,
-                "lastAction": None if script.last_action is None else _clean(script.last_action),
-                "lastCondition": script.last_condition,
-            },
-            "run": _numbers(snapshot.numbers),
-        }
 
-
-def _encode_closed(candles: Candles, limit: int) -> _Encoded:
-    first = max(0, len(candles) - limit)
-    source = OverlayInput(candles)
+def _encode_closed(view: SeriesView, limit: int) -> _Encoded:
+    first = max(0, len(view.candles) - limit)
+    items = view.items()
     overlays = {
         overlay.name: _encode(
-            overlay_items(
-                overlay.compute(source), first, overlay.index_keys, overlay.time_keys
-            )
+            overlay_items(items[overlay.name], first, overlay.index_keys, overlay.time_keys)
         )
         for overlay in OVERLAYS
-    }  # fmt: skip
-    first_ms, last_ms = _ends(candles)
-    return _Encoded(len(candles), first_ms, last_ms, overlays)
+    }
+    return _Encoded(len(view.candles), overlays)
 
 
 def overlay_items(
@@ -217,29 +177,11 @@ def candle_rows(candles: Candles, first: int) -> list[Item]:
     """Return the closed candles from index `first` on as MILOBOT's mappings."""
     columns = (candles.open, candles.high, candles.low, candles.close, candles.volume)
     values = (column[first:].tolist() for column in columns)
-    rows = zip(_iso_column(candles.open_ms[first:]), *values, strict=True)
+    rows = zip(iso_column(candles.open_ms[first:]), *values, strict=True)
     return [
         {"time": time, "open": o, "high": h, "low": low, "close": c, "volume": v}
         for time, o, h, low, c, v in rows
     ]
-
-
-def iso_ms(time_ms: int) -> str:
-    """Return `2026-01-12T09:00:00Z` for ms UTC, with `.123` only where there are odd ms."""
-    return _iso_column(np.array([time_ms], dtype=np.int64))[0]
-
-
-def _iso_column(times_ms: NDArray[np.int64]) -> list[str]:
-    moments = times_ms.astype("datetime64[ms]")
-    has_odd_ms = bool(np.any(times_ms % 1000))
-    texts: list[str] = np.datetime_as_string(moments, unit="ms" if has_odd_ms else "s").tolist()
-    return [f"{text}Z" for text in texts]
-
-
-def _ends(candles: Candles) -> tuple[int, int]:
-    if not len(candles):
-        return 0, 0
-    return int(candles.open_ms[0]), int(candles.open_ms[-1])
 
 
 def _live_row(candle: Candle | None) -> Item | None:
@@ -253,64 +195,3 @@ def _live_row(candle: Candle | None) -> Item | None:
         "close": candle.close,
         "volume": candle.volume,
     }
-
-
-def _position(position: ChartPosition | None) -> Item | None:
-    if position is None:
-        return None
-    return {
-        "direction": position.direction,
-        "quantity": plain(position.qty),
-        "entryPrice": plain(position.entry_price),
-        "stopPrice": _number(position.stop_price),
-        "targetPrice": _number(position.target_price),
-        "liquidationPrice": _number(position.liquidation_price),
-        "leverage": position.leverage,
-        "unrealized": _number(position.unrealized),
-        "openTime": None if position.opened_ms is None else iso_ms(position.opened_ms),
-    }
-
-
-def _trade(mark: TradeMark) -> Item:
-    return {
-        "time": iso_ms(mark.time_ms),
-        "kind": mark.kind,
-        "side": mark.side,
-        "price": plain(mark.price),
-        "quantity": plain(mark.qty),
-        "reason": mark.reason,
-        "profit": _number(mark.profit),
-    }
-
-
-def _log_line(line: LogLine) -> Item:
-    return {"time": iso_ms(line.time_ms), "kind": line.kind, "text": _clean(line.text)}
-
-
-def _clean(text: str) -> str:
-    """Return untrusted text at a bounded length and without what UTF-8 cannot carry."""
-    shown = text if len(text) <= _MAX_TEXT else text[:_MAX_TEXT] + "…"
-    return shown.encode("utf-8", "replace").decode("utf-8")
-
-
-def _numbers(numbers: RunNumbers) -> Item:
-    return {
-        "startBalance": _number(numbers.start_balance),
-        "walletBalance": _number(numbers.wallet_balance),
-        "availableBalance": _number(numbers.available_balance),
-        "unrealized": _number(numbers.unrealized),
-        "profit": _number(numbers.profit),
-        "closedTrades": numbers.closed_trades,
-        "candles": numbers.candles,
-        "evaluations": numbers.evaluations,
-        "signals": numbers.signals,
-        "scriptErrors": numbers.script_errors,
-    }
-
-
-def _number(value: Decimal | None) -> str | None:
-    return None if value is None else plain(value)
-
-
-def _checksum_text(*parts: Any) -> str:
-    return format(zlib.crc32("\0".join(parts).encode("utf-8", "replace")), "08x")

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from milo.candles import Candles
+from milo.charts.trail import ScriptTrail
 from milo.model import Candle, Direction, ExitReason, Side
 
 
@@ -92,6 +93,8 @@ class ChartScript:
     last_action: str | None = None
     """The newest evaluation's action string; None before the first one."""
     last_condition: bool | None = None
+    trail: ScriptTrail | None = None
+    """What it said on each candle; only beside the candles that it runs on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 from milo import __version__
 from milo.config import SETTINGS, flag_of
 from milo.errors import ConfigError
+from milo.setting_values import read_time_ms
 from milo.shown import shown_path
 
 _DESCRIPTION = """\
@@ -55,6 +56,14 @@ COMMANDS: tuple[CommandSpec, ...] = (
     CommandSpec(
         flag="backtest", module="backtest",
         text="with --script: what the scripts would have done on stored candles",
+    ),
+    CommandSpec(
+        flag="chart", module="chart",
+        text="show stored candles on the chart page, without trading, until stopped",
+    ),
+    CommandSpec(
+        flag="sweep-job", module="sweep_job",
+        text="one process of --sweep: jobs on its standard input, results on its output",
     ),
     CommandSpec(
         flag="initdb", module="initdb", nargs="+", metavar="SYMBOL",
@@ -124,6 +133,9 @@ COMMANDS: tuple[CommandSpec, ...] = (
 )  # fmt: skip
 
 
+_BACKTESTS = ("backtest", "sweep-job")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parsed:
     """A command line, taken apart but not yet believed."""
@@ -133,6 +145,7 @@ class Parsed:
     flags: dict[str, str]
     loop: str | None
     inputs: tuple[str, ...]
+    why: str | None
     is_confirmed: bool
     config_file: Path | None
 
@@ -150,14 +163,17 @@ def parse_command_line(argv: Sequence[str]) -> Parsed:
     spec, values = _backtest(names, flags) or _command(names)
     if names["loop"] is not None and spec.flag != "script":
         raise UsageError("--loop belongs to --script")
-    if names["set"] is not None and spec.flag not in ("script", "backtest"):
+    if names["set"] is not None and spec.flag not in ("script", *_BACKTESTS):
         raise UsageError("--set belongs to --script")
+    if names["why"] is not None and spec.flag != "backtest":
+        raise UsageError("--why belongs to --backtest")
     return Parsed(
         spec=spec,
         values=values,
         flags=flags,
         loop=names["loop"],
         inputs=tuple(names["set"] or ()),
+        why=names["why"],
         is_confirmed=names["yes"],
         config_file=names["config"],
     )
@@ -179,8 +195,11 @@ def _command(names: Mapping[str, object]) -> tuple[CommandSpec, tuple[str, ...]]
 def _backtest(
     names: Mapping[str, object], flags: dict[str, str]
 ) -> tuple[CommandSpec, tuple[str, ...]] | None:
-    """Return --backtest with the scripts of --script; it takes --balance as its first balance."""
-    if not names[_dest("backtest")]:
+    """Return --backtest (or its job) with the scripts of --script.
+
+    It takes --balance as its first balance.
+    """
+    if not (names[_dest("backtest")] or names[_dest("sweep-job")]):
         return None
     scripts, balance = names[_dest("script")], names[_dest("balance")]
     if scripts is None:
@@ -214,6 +233,16 @@ def inputs_of(texts: Sequence[str]) -> dict[str, float]:
         if not equals or not name.strip():
             raise UsageError(f"--set {text}: use name=number")
     return found
+
+
+def time_of(text: str | None) -> int | None:
+    """Return the text of `--why` in ms UTC; UsageError where it is no time."""
+    if text is None:
+        return None
+    try:
+        return read_time_ms(text)
+    except ValueError as error:
+        raise UsageError(f"--why {text}: {error}") from None
 
 
 def _values(raw: object) -> tuple[str, ...]:
@@ -250,6 +279,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     options.add_argument(
         "--set", action="append", metavar="NAME=VALUE", help="an input that the script declares"
+    )
+    options.add_argument(
+        "--why",
+        metavar="TIME",
+        help="with --backtest: explain the candle at TIME (UTC) instead of reporting the whole",
     )
     options.add_argument("--yes", action="store_true", help="do not ask before closing")
     options.add_argument("--config", type=Path, metavar="FILE", help="settings file (milo.toml)")

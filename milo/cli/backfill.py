@@ -68,11 +68,23 @@ def _upsert_funding(rates: list[FundingRate]) -> Callable[[sqlite3.Connection], 
     return lambda conn: funding.upsert_funding(conn, rates)
 
 
-async def load(venue: OpenVenue, symbol: str, interval: str, *, count: int) -> Candles:
-    """Return the newest `count` closed candles of the store as of the venue's clock."""
+async def load(
+    venue: OpenVenue,
+    symbol: str,
+    interval: str,
+    *,
+    count: int | None = None,
+    start_ms: int | None = None,
+) -> Candles:
+    """Return the newest `count` closed candles of the store as of the venue's clock.
+
+    With `start_ms` those that open before it are left out.
+    """
     before_ms = open_of(venue.clock.now_ms(), interval)
     return await venue.store.read(
-        lambda conn: klines.load_candles(conn, symbol, interval, limit=count, before_ms=before_ms)
+        lambda conn: klines.load_candles(
+            conn, symbol, interval, limit=count, start_ms=start_ms, before_ms=before_ms
+        )
     )
 
 

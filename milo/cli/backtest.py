@@ -3,46 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
-from decimal import Decimal
-from pathlib import Path
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from milo import __version__
-from milo.backtest.content import report_content
-from milo.backtest.decisions import Decisions
-from milo.backtest.described import (
-    DescribedInput,
-    DescribedMarket,
-    DescribedScript,
-    RunDescription,
-    describe_market,
-    describe_script,
-)
-from milo.backtest.execution import run as execute
-from milo.backtest.ledger import Assumptions, FillAt, Intrabar
-from milo.backtest.report import make_report, report_text
 from milo.backtest.slot import FundingHistory, Slot
-from milo.backtest.wording import Report
 from milo.cli.backtest_data import StoredMarket, database_of, load_markets
-from milo.cli.backtest_turns import execute_in_turns
 from milo.cli.context import App, Executor
-from milo.cli.json_output import check_json_path, give_json, says_json_only
+from milo.cli.json_output import check_json_path
 from milo.cli.plans import Plan, check_symbols, start_scripts
 from milo.cli.progress import Progress
 from milo.clock import monotonic_s
-from milo.config import Config
-from milo.errors import ConfigError, StoreError
-from milo.exchange.instruments import from_e8
-from milo.exchange.rules import MAKER_FEE_E8, TAKER_FEE_E8
-from milo.intervals import INTERVAL_MS
+from milo.errors import ConfigError
 from milo.model import ScriptHeader
 
-_HUNDRED = Decimal(100)
+if TYPE_CHECKING:
+    from milo.backtest.decisions import Decisions
+    from milo.backtest.described import DescribedMarket
+    from milo.backtest.ledger import Ledger
+
+_SWITCH_S = 0.0005
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,22 +55,29 @@ async def run(app: App) -> int:
     """Decide on the stored candles, carry the decisions out, report."""
     started_s = monotonic_s()
     _check_arguments(app)
+    if app.config.sweep is not None:
+        from milo.cli.sweep import sweep
+
+        return await sweep(app)
     async with AsyncExitStack() as stack:
-        pieces = await _pieces(app, stack)
+        pieces = await start_pieces(app, stack)
+        if app.arguments.why_ms is not None:
+            from milo.cli.backtest_why import explain
+
+            await explain(app, pieces, app.arguments.why_ms)
+            return 0
         # Hashing a million candles takes a while, and another thread meanwhile.
         describing = asyncio.create_task(asyncio.to_thread(_markets, pieces))
-        assumptions = assumptions_of(app.config)
         with Progress(app, sum(piece.market.end - piece.market.first for piece in pieces)) as shown:
             if any(piece.header.reads_account for piece in pieces):
-                decisions, ledger = await execute_in_turns(
-                    pieces, assumptions, shown, prove_all=app.config.prove
-                )
+                decisions, ledger = await _in_turns(app, pieces, shown)
             else:
-                decisions = await _decided(app, pieces, shown)
-                ledger = execute([piece.slot for piece in pieces], decisions, assumptions)
+                decisions, ledger = await _at_once(app, pieces, shown)
         markets = await describing
-    description = _description(app, pieces, markets, decisions, monotonic_s() - started_s)
-    _give(app, make_report(ledger, description), pieces)
+    seconds = monotonic_s() - started_s
+    from milo.cli.backtest_outcome import report
+
+    report(app, pieces, markets, decisions, ledger, seconds=seconds)
     return 0
 
 
@@ -102,9 +94,9 @@ def _check_arguments(app: App) -> None:
         )
 
 
-async def _pieces(app: App, stack: AsyncExitStack) -> list[Piece]:
+async def start_pieces(app: App, stack: AsyncExitStack) -> list[Piece]:
     """Start every script's worker, and find what it runs on."""
-    plans = await start_scripts(app, stack)
+    plans = _told_apart(await start_scripts(app, stack))
     for plan in plans:
         if plan.header.isolation is not None and not plan.header.isolation.is_isolated:
             app.console.warn(f"{plan.header.name}: {plan.isolation_line}")
@@ -112,6 +104,22 @@ async def _pieces(app: App, stack: AsyncExitStack) -> list[Piece]:
     wanted = [(plan.symbol, plan.timeframe) for plan in plans]
     markets = await asyncio.to_thread(load_markets, app.config, wanted)
     return [_piece(plan, market) for plan, market in zip(plans, markets, strict=True)]
+
+
+def _told_apart(plans: Sequence[Plan]) -> list[Plan]:
+    """Number the scripts that have a name in common but not a text: a, a (2), a (3)."""
+    texts: dict[str, list[str]] = {}
+    named = []
+    for plan in plans:
+        header = plan.header
+        known = texts.setdefault(header.name, [])
+        if header.text_sha256 not in known:
+            known.append(header.text_sha256)
+        number = known.index(header.text_sha256) + 1
+        if number > 1:
+            plan = replace(plan, header=replace(header, name=f"{header.name} ({number})"))
+        named.append(plan)
+    return named
 
 
 def _piece(plan: Plan, market: StoredMarket) -> Piece:
@@ -131,37 +139,39 @@ def _piece(plan: Plan, market: StoredMarket) -> Piece:
     return Piece(executor=plan.executor, header=plan.header, market=market, slot=slot)
 
 
-async def _decided(app: App, pieces: Sequence[Piece], shown: Progress) -> list[Decisions]:
-    return list(
-        await asyncio.gather(
-            *(piece.decide(shown.counter(), prove_all=app.config.prove) for piece in pieces)
-        )
+async def _at_once(
+    app: App, pieces: Sequence[Piece], shown: Progress
+) -> tuple[list[Decisions], Ledger]:
+    """Decide all candles of each script, then carry the decisions out."""
+    decisions = await asyncio.gather(
+        *(piece.decide(shown.counter(), prove_all=app.config.prove) for piece in pieces)
     )
+    # The kernel takes the workers apart meanwhile.
+    closing = [asyncio.create_task(piece.executor.close()) for piece in pieces]
+    await asyncio.sleep(0)
+    from milo.cli.backtest_outcome import carried_out
+
+    ledger = carried_out(app, pieces, decisions)
+    await asyncio.gather(*closing)
+    return decisions, ledger
 
 
-def assumptions_of(config: Config) -> Assumptions:
-    """Return what the settings take for granted."""
-    is_finer = config.intrabar in INTERVAL_MS
-    fee = None if config.fee is None else config.fee / _HUNDRED
-    return Assumptions(
-        start_balance=config.balance_start,
-        taker_fee=from_e8(TAKER_FEE_E8) if fee is None else fee,
-        maker_fee=from_e8(MAKER_FEE_E8) if fee is None else fee,
-        slippage=config.slippage / _HUNDRED,
-        fill_at=FillAt(config.fill),
-        intrabar=Intrabar.FINER if is_finer else Intrabar(config.intrabar),
-        finer_interval=config.intrabar if is_finer else None,
-        funding_rate=config.funding_assumed / _HUNDRED,
-        max_entry_risk=config.max_risk or None,
-        max_leverage=Decimal(config.max_leverage) if config.max_leverage else None,
-        max_positions=config.max_positions or None,
-        max_daily_loss=config.max_daily_loss or None,
-        allowed_symbols=config.symbols,
+async def _in_turns(
+    app: App, pieces: Sequence[Piece], shown: Progress
+) -> tuple[list[Decisions], Ledger]:
+    from milo.cli.backtest_outcome import assumptions_of
+    from milo.cli.backtest_turns import execute_in_turns
+
+    return await execute_in_turns(
+        pieces, assumptions_of(app.config), shown, prove_all=app.config.prove
     )
 
 
 def _markets(pieces: Sequence[Piece]) -> list[DescribedMarket]:
-    return [
+    """Hash the candles, then load what comes after the decisions: in a thread, meanwhile."""
+    from milo.backtest.described import describe_market
+
+    markets = [
         describe_market(
             piece.market.candles,
             symbol=piece.market.symbol,
@@ -171,71 +181,19 @@ def _markets(pieces: Sequence[Piece]) -> list[DescribedMarket]:
         )
         for piece in pieces
     ]
+    # Each answer of a worker is taken in between two steps of the loading.
+    with _quick_switches():
+        import milo.cli.backtest_outcome  # noqa: F401
+
+    return markets
 
 
-def _description(
-    app: App,
-    pieces: Sequence[Piece],
-    markets: Sequence[DescribedMarket],
-    decisions: Sequence[Decisions],
-    seconds: float,
-) -> RunDescription:
-    notes = [piece.market.contract.note for piece in pieces]
-    notes += [
-        f"{piece.market.symbol}: candles are missing at {piece.market.gaps:,} places; nothing "
-        "happens there, and what comes next counts as the next candle"
-        for piece in pieces
-        if piece.market.gaps
-    ]
-    return RunDescription(
-        scripts=tuple(
-            _described(app, piece, made) for piece, made in zip(pieces, decisions, strict=True)
-        ),
-        markets=tuple(markets),
-        version=__version__,
-        arguments=tuple(sys.argv[1:]),
-        seconds=seconds,
-        notes=tuple(notes),
-    )
-
-
-def _described(app: App, piece: Piece, made: Decisions) -> DescribedScript:
-    header = piece.header
-    return describe_script(
-        made,
-        piece.market.candles.open_ms,
-        name=header.name,
-        text_sha256=header.text_sha256,
-        symbol=piece.market.symbol,
-        interval=piece.market.interval,
-        inputs=[
-            DescribedInput(
-                name=item.name,
-                value=app.arguments.inputs.get(item.name, item.default),
-                default=item.default,
-            )
-            for item in header.inputs
-        ],
-    )
-
-
-def _give(app: App, report: Report, pieces: Sequence[Piece]) -> None:
-    if not says_json_only(app):
-        app.console.say(report_text(report))
-    if app.config.json is not None:
-        give_json(app, report_content(report))
-    if app.config.html is not None:
-        _write_page(app.config.html, report, pieces)
-        if not says_json_only(app):
-            app.console.say(f"report: {app.config.html}")
-
-
-def _write_page(path: Path, report: Report, pieces: Sequence[Piece]) -> None:
-    from milo.backtest.html import report_page
-
-    markets = [piece.market for piece in pieces]
-    candles = {(market.symbol, market.interval): market.candles for market in markets}
+@contextlib.contextmanager
+def _quick_switches() -> Iterator[None]:
+    """Let threads that wait for the interpreter wait less long than usual."""
+    usual_s = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH_S)
     try:
-        path.write_text(report_page(report, candles), encoding="utf-8")
-    except OSError as error:
-        raise StoreError(f"cannot write {path}: {error.strerror}") from error
+        yield
+    finally:
+        sys.setswitchinterval(usual_s)

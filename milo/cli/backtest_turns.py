@@ -8,20 +8,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from milo.backtest.decisions import DecisionError, Decisions, Proof
+from milo.backtest.decisions import Decisions, Proof
 from milo.backtest.execution import Execution
 from milo.backtest.ledger import Assumptions, Ledger
 from milo.backtest.slot import close_times
 from milo.cli.progress import Progress
 from milo.errors import ScriptError
 from milo.script.actions import DO_NOTHING
-from milo.script.halting import HaltRule
+from milo.script.failures import Failures
 from milo.script.request import EvaluationRequest
 
 if TYPE_CHECKING:
     from milo.cli.backtest import Piece
 
-_MOST_ERRORS = 20
 _MOST_WARNINGS = 20
 _TURN = "it reads the account, so that each candle waits for what the one before it did"
 Turn = tuple[int, int, int]
@@ -36,7 +35,7 @@ async def execute_in_turns(
     Scripts that do not read the account are decided beforehand.
     """
     execution = Execution([piece.slot for piece in pieces], assumptions)
-    deciders = [_Decider(piece, shown.counter()) for piece in pieces]
+    deciders = [Decider(piece, shown.counter()) for piece in pieces]
     for decider in deciders:
         await decider.prepare(prove_all=prove_all)
     turns = (decider.turns(number) for number, decider in enumerate(deciders))
@@ -47,22 +46,19 @@ async def execute_in_turns(
     return [decider.decisions() for decider in deciders], execution.finish()
 
 
-class _Decider:
+class Decider:
     """One script: asked at its turn, or decided at once where the account does not matter."""
 
     def __init__(self, piece: Piece, count: Callable[[int], None]) -> None:
         self._piece = piece
         self._count = count
         self._made: Decisions | None = None
-        self._rule = HaltRule()
-        self._halted_at: int | None = None
         self._actions = {DO_NOTHING: 0}
         self._at: list[int] = []
         self._code: list[int] = []
-        self._errors: list[DecisionError] = []
-        self._error_count = 0
         self._warnings: dict[str, None] = {}
         market = piece.market
+        self._failures = Failures(market.candles.open_ms)
         self._close_ms = close_times(market.candles.open_ms, market.interval)
 
     async def prepare(self, *, prove_all: bool) -> None:
@@ -74,9 +70,10 @@ class _Decider:
 
     def turns(self, number: int) -> Iterator[Turn]:
         """Yield this script's turns: every candle, or those on which something was decided."""
-        market = self._piece.market
-        for index in range(market.first, market.end):
-            if self._made is None or self._made.action_at(index) != DO_NOTHING:
+        market, made = self._piece.market, self._made
+        spans = [(market.first, market.end)] if made is None else made.signal_spans()
+        for start, end in spans:
+            for index in range(start, end):
                 yield self._close_ms.item(index), number, index
 
     async def action(self, execution: Execution, number: int, index: int) -> str:
@@ -84,7 +81,7 @@ class _Decider:
         if self._made is not None:
             return self._made.action_at(index)
         action = DO_NOTHING
-        if self._halted_at is None:
+        if self._failures.halted_at is None:
             action = await self._evaluated(execution, number, index)
         code = self._actions.setdefault(action, len(self._actions))
         if not self._code or self._code[-1] != code:
@@ -101,21 +98,12 @@ class _Decider:
         try:
             result = await self._piece.executor.evaluate(request)
         except ScriptError as error:
-            self._failed(index, error)
+            self._failures.failed(index, error)
             return DO_NOTHING
-        self._rule.succeeded()
+        self._failures.succeeded()
         if len(self._warnings) < _MOST_WARNINGS:
             self._warnings.update(dict.fromkeys(result.warnings))
         return result.action
-
-    def _failed(self, index: int, error: ScriptError) -> None:
-        self._error_count += 1
-        if len(self._errors) < _MOST_ERRORS:
-            self._errors.append(DecisionError(index=index, line=error.line, message=error.message))
-        # The clock of the candles, as a live run's would have been.
-        now_s = self._close_ms.item(index) / 1000
-        if self._rule.failed(now_s, is_breach=error.breach, is_security=error.security):
-            self._halted_at = index
 
     def decisions(self) -> Decisions:
         """Return all that was decided."""
@@ -129,8 +117,8 @@ class _Decider:
             code=np.array(self._code, np.int32),
             actions=tuple(self._actions),
             proof=Proof(is_lifted=False, checked=0, differing=0, note=_TURN),
-            errors=tuple(self._errors),
-            error_count=self._error_count,
-            halted_at=self._halted_at,
+            errors=tuple(self._failures.told),
+            error_count=self._failures.count,
+            halted_at=self._failures.halted_at,
             warnings=tuple(self._warnings),
         )

@@ -14,6 +14,7 @@ from milo.charts.snapshot import (
     RunState,
     TradeMark,
 )
+from milo.charts.trail import ScriptTrail
 from milo.cli import backfill
 from milo.cli.context import Slot
 from milo.cli.live import LiveSession
@@ -74,7 +75,7 @@ class SessionChart:
             candles=candles,
             forming=slot.forming if is_own else None,
             state=self._state(slot),
-            script=_script(slot),
+            script=_script(slot, slot.trail if is_own else None),
             position=None if trade is None else self._position(trade, shown_symbol, tick),
             trades=_marks(session.manager.trades(), shown_symbol),
             log=tuple(self._operator.lines),
@@ -84,12 +85,19 @@ class SessionChart:
         )
 
     async def _stored_candles(self, symbol: str, interval: str) -> Candles:
-        """Return the store's candles, read again only when another one has closed."""
+        """Return the store's candles, read again only when another one has closed.
+
+        They begin where they began before: the page knows them by their places.
+        """
         venue = self._session.venue
         open_ms = open_of(venue.clock.now_ms(), interval)
         known = self._stored.get((symbol, interval))
         if known is None or known[0] != open_ms:
-            candles = await backfill.load(venue, symbol, interval, count=CANDLES_SHOWN)
+            if known is not None and len(known[1]):
+                start_ms = int(known[1].open_ms[0])
+                candles = await backfill.load(venue, symbol, interval, start_ms=start_ms)
+            else:
+                candles = await backfill.load(venue, symbol, interval, count=CANDLES_SHOWN)
             known = (open_ms, candles)
             self._stored[symbol, interval] = known
         return known[1]
@@ -143,7 +151,7 @@ class SessionChart:
         )
 
 
-def _script(slot: Slot) -> ChartScript:
+def _script(slot: Slot, trail: ScriptTrail | None) -> ChartScript:
     result = slot.last_result
     return ChartScript(
         name=slot.name,
@@ -151,6 +159,7 @@ def _script(slot: Slot) -> ChartScript:
         interval=slot.timeframe,
         last_action=None if result is None else result.action,
         last_condition=None if result is None else result.condition,
+        trail=trail,
     )
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from milo.backtest.decisions import Decisions
     from milo.candles import Candles
     from milo.charts.snapshot import ChartSource
+    from milo.charts.trail import ScriptTrail
     from milo.clock import VenueClock
     from milo.commands import Note, Trade
     from milo.config import Config
@@ -39,8 +40,10 @@ if TYPE_CHECKING:
     )
     from milo.orders.book import Book, CoreConfig
     from milo.ports import Console, Guard, Journal, Signer
+    from milo.script.explanation import Explanation
     from milo.script.request import AccountView, EvaluationRequest
     from milo.secret import Secret
+    from milo.web.sessions import Sessions
     from milo.wire.dialects import Dialect
 
 T = TypeVar("T")
@@ -137,6 +140,8 @@ class Executor(Protocol):
 
     async def start(self) -> ScriptHeader: ...
     async def evaluate(self, request: EvaluationRequest) -> ScriptResult: ...
+    async def set_inputs(self, inputs: Mapping[str, float]) -> None: ...
+    async def explain(self, request: EvaluationRequest) -> Explanation: ...
     async def hold(self, candles: Candles) -> None: ...
     async def decide(
         self,
@@ -163,6 +168,7 @@ class Slot(Protocol):
     signals: int
     is_halted: bool
     last_result: ScriptResult | None
+    trail: ScriptTrail
 
     @property
     def name(self) -> str: ...
@@ -275,6 +281,12 @@ class MakeExecutor(Protocol):
     ) -> Executor: ...
 
 
+class MakeChart(Protocol):
+    def __call__(
+        self, source: ChartSource, *, host: str, port: int, sessions: Sessions | None
+    ) -> Chart: ...
+
+
 class CheckScript(Protocol):
     def __call__(self, path: Path, *, is_trusted: bool) -> Awaitable[ScriptHeader]: ...
 
@@ -290,7 +302,7 @@ class Makers:
     engine: MakeEngine
     executor: MakeExecutor
     check_script: CheckScript
-    chart: Callable[[ChartSource, int], Chart]
+    chart: MakeChart
     keys: Callable[[Path], Keys]
     indicators: Callable[[], Any]
 
@@ -305,6 +317,8 @@ class Arguments:
     loop: str | None = None
     """None: once; `closed`: on each close; `live`: on forming candles too."""
     inputs: Mapping[str, float] = field(default_factory=dict)
+    why_ms: int | None = None
+    """`--why`: the candle to explain, ms UTC."""
     is_confirmed: bool = False
     """`--yes`."""
 

@@ -20,9 +20,9 @@ from milo.errors import ConfigError, EngineError
 from milo.gates.verdict import GateInput, SizedInput
 from milo.intervals import open_of
 from milo.model import (
+    AmountKind,
     Balance,
     CommissionRate,
-    Direction,
     EntryIntent,
     ExitIntent,
     Instrument,
@@ -34,12 +34,14 @@ from milo.model import (
 )
 from milo.money import ZERO, decimals_of, from_float, plain, shown
 from milo.orders.ids import is_ours
-from milo.orders.protection import Unprotectable
+from milo.orders.lots import market_step
+from milo.orders.protection import Unprotectable, explicit_stop
 from milo.orders.sizing import (
     EntryRefused,
     ExitRefused,
     Sized,
     SizingInput,
+    loss_per_unit,
     profit_per_unit,
     size_entry,
     size_exit,
@@ -74,7 +76,8 @@ class Situation:
     instrument: Instrument
     brackets: tuple[LeverageBracket, ...]
     fees: CommissionRate
-    config: SymbolConfig
+    config: SymbolConfig | None
+    """None where nothing is set on the account: leverage comes with the order."""
     balance: Balance
     position: PositionReport | None
     is_position_ours: bool
@@ -84,6 +87,20 @@ class Situation:
 
     def price_text(self, price: Decimal) -> str:
         return shown(price, decimals_of(self.instrument.tick))
+
+    def sizing_input(self) -> SizingInput:
+        """Return what an entry is sized with; an opposite position's margin counts as free."""
+        position = self.position
+        freed = ZERO if position is None else position.isolated_margin - position.unrealized
+        return SizingInput(
+            price=self.price,
+            atr=self.atr,
+            equity=self.balance.equity,
+            available=self.balance.available + freed,
+            instrument=self.instrument,
+            brackets=self.brackets,
+            fees=self.fees,
+        )
 
 
 async def run(app: App) -> int:
@@ -124,7 +141,7 @@ def explained(intent: Intent | None, action: str, situation: Situation) -> list[
         case EntryIntent():
             return _entry_rows(intent, action, situation)
         case ExitIntent():
-            return _exit_rows(intent, situation)
+            return [*_account_rows(situation), *exit_rows(intent, situation)]
         case None:
             return [*_account_rows(situation), ("sends", "nothing")]
 
@@ -150,19 +167,8 @@ def _entry_rows(intent: EntryIntent, action: str, situation: Situation) -> list[
     _ask_gates(intent, action, situation)
     if position is not None and position.direction is intent.direction:
         raise NotSent(f"a {intent.direction} is open already: the engine keeps it as it is")
-    freed = ZERO if position is None else position.isolated_margin - position.unrealized
-    sized = size_entry(
-        intent,
-        SizingInput(
-            price=situation.price,
-            atr=situation.atr,
-            equity=situation.balance.equity,
-            available=situation.balance.available + freed,
-            instrument=situation.instrument,
-            brackets=situation.brackets,
-            fees=situation.fees,
-        ),
-    )
+    given = situation.sizing_input()
+    sized = size_entry(intent, given)
     skip = gates.ask_sized(
         SizedInput(
             loss_at_stop=sized.loss_at_stop,
@@ -175,7 +181,7 @@ def _entry_rows(intent: EntryIntent, action: str, situation: Situation) -> list[
     rows = _account_rows(situation)
     if position is not None:
         rows.append(("first", f"the {position.direction} is closed at market, then sized again"))
-    return rows + _sized_rows(intent.direction, sized, situation)
+    return rows + arithmetic_rows(intent, situation) + sized_rows(intent, sized, situation)
 
 
 def _ask_gates(intent: EntryIntent, action: str, situation: Situation) -> None:
@@ -198,7 +204,44 @@ def _ask_gates(intent: EntryIntent, action: str, situation: Situation) -> None:
         raise NotSent(skip.reason)
 
 
-def _sized_rows(direction: Direction, sized: Sized, situation: Situation) -> list[Row]:
+def arithmetic_rows(intent: EntryIntent, situation: Situation) -> list[Row]:
+    """Return how the quantity comes about, before the account's and the exchange's limits.
+
+    Raises Unprotectable where the stop cannot be placed.
+    """
+    equity, price = situation.balance.equity, situation.price
+    share = equity * intent.amount / 100
+    part = f"{plain(intent.amount)} % of the equity {shown(equity)} = {shown(share)} USDT"
+    if intent.amount_kind is not AmountKind.RISK or intent.stop is None:
+        text = f"{shown(share)} x {plain(intent.leverage)} / {situation.price_text(price)}"
+        return [("margin wanted", part), ("quantity wanted", text)]
+    given = situation.sizing_input()
+    stop = explicit_stop(intent.stop, intent.direction, price, given.atr, given.instrument)
+    unit, distance = loss_per_unit(price, stop, given.fees), abs(price - stop)
+    prices = f"{situation.price_text(price)} to the stop {situation.price_text(stop)}"
+    return [
+        ("risk wanted", part),
+        (
+            "loss of one unit",
+            f"{prices}: {situation.price_text(distance)} + fees {plain_digits(unit - distance)} "
+            f"= {plain_digits(unit)} USDT",
+        ),
+        (
+            "quantity wanted",
+            f"{shown(share)} / {plain_digits(unit)} = {plain_digits(share / unit)}, "
+            f"in steps of {plain(market_step(given.instrument))}",
+        ),
+    ]
+
+
+def plain_digits(value: Decimal) -> str:
+    """Return a number with eight significant digits, and no exponent."""
+    return plain(Decimal(f"{value:.8g}"))
+
+
+def sized_rows(intent: EntryIntent, sized: Sized, situation: Situation) -> list[Row]:
+    """Return what would be sent: quantity, leverage, stop, target, and what they mean."""
+    direction = intent.direction
     protection, equity = sized.protection, situation.balance.equity
     loss = f"{shown(sized.loss_at_stop)} USDT ({_percent(sized.loss_at_stop, equity)} of equity)"
     kind = "engine's own stop" if protection.is_default_stop else "stop"
@@ -219,8 +262,10 @@ def _sized_rows(direction: Direction, sized: Sized, situation: Situation) -> lis
     return rows + [("note", text) for text in sized.notes]
 
 
-def _leverage_text(sized: Sized, config: SymbolConfig) -> str:
-    changes = []
+def _leverage_text(sized: Sized, config: SymbolConfig | None) -> str:
+    changes: list[str] = []
+    if config is None:
+        return f"{sized.leverage}x"
     if config.leverage != sized.leverage:
         changes.append(f"set from {config.leverage}x before the entry")
     if not config.is_isolated:
@@ -248,7 +293,8 @@ def _percent(part: Decimal, whole: Decimal) -> str:
     return f"{part / whole * 100:.2f} %"
 
 
-def _exit_rows(intent: ExitIntent, situation: Situation) -> list[Row]:
+def exit_rows(intent: ExitIntent, situation: Situation) -> list[Row]:
+    """Return what an exit closes and leaves; raises NotSent or ExitRefused."""
     position = situation.position
     if position is None:
         raise NotSent(f"no position is open on {situation.instrument.symbol}")
@@ -262,7 +308,6 @@ def _exit_rows(intent: ExitIntent, situation: Situation) -> list[Row]:
     rest = held - qty
     left = f"{plain(rest)}, stop and target stay" if rest else "nothing, stop and target end"
     return [
-        *_account_rows(situation),
         ("closes", f"{plain(qty)} of {plain(held)} at market, about {_notional(qty, situation)}"),
         ("profit", f"{shown(profit)} USDT at this price, taker fees of both sides deducted"),
         ("left", left),

@@ -7,13 +7,13 @@ from collections import Counter
 from pathlib import Path
 
 from milo.cli.context import App
-from milo.cli.import_klines import HISTORY
 from milo.clock import iso_minute
 from milo.errors import ConfigError
 from milo.fundingfile import FundingRows
 from milo.store.candle_files import read_funding_file
 from milo.store.files import make_private_folder
 from milo.store.funding import upsert_funding
+from milo.store.places import HISTORY
 
 _BAD_ROWS_SHOWN = 10
 

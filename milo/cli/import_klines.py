@@ -12,9 +12,7 @@ from milo.clock import iso_minute
 from milo.errors import ConfigError
 from milo.store.files import make_private_folder
 from milo.store.imports import import_klines
-
-HISTORY = "history.db"
-
+from milo.store.places import HISTORY
 
 T = TypeVar("T")
 

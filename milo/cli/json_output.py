@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from milo.cli.context import App
-from milo.cli.summary import json_text, write_summary
 from milo.errors import ConfigError
 
 STDOUT = Path("-")
@@ -26,6 +25,9 @@ def says_json_only(app: App) -> bool:
 
 def give_json(app: App, content: dict[str, Any]) -> None:
     """Write the content where --json says, if it says so; StoreError where it cannot."""
+    # Here, since most runs write none.
+    from milo.cli.summary import json_text, write_summary
+
     if says_json_only(app):
         app.console.say(json_text(content))
     elif app.config.json is not None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import webbrowser
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
 from milo import __version__
 from milo.cli.chart_source import SessionChart
+from milo.cli.charting import check_listening, serving_chart
 from milo.cli.context import App
 from milo.cli.guarding import guarding
 from milo.cli.journal import RunJournal
@@ -23,13 +23,10 @@ from milo.cli.recovery import closed_rows, resume
 from milo.cli.summary import closing_lines, summary, trade_row, versions, write_summary
 from milo.cli.venue import OpenVenue, Purpose, open_venue
 from milo.clock import iso_minute, monotonic_s, wall_ms
-from milo.config import has_display
 from milo.errors import ConfigError, ScriptError
 from milo.intervals import INTERVAL_MS
 from milo.orders.ids import run_id_of
 from milo.orders.ledger import open_rows
-
-CHART_PORT = 8080
 
 
 async def run(app: App) -> int:
@@ -125,6 +122,7 @@ async def _run_session(
 
 
 def _check_arguments(app: App) -> None:
+    check_listening(app)
     if app.arguments.loop is None:
         for name in ("candles", "seconds"):
             if getattr(app.config, name) is not None:
@@ -185,23 +183,20 @@ async def _may_go_live(app: App, venue: OpenVenue, plans: Sequence[Plan]) -> Non
 @contextlib.asynccontextmanager
 async def _chart(app: App, session: LiveSession, operator: Operator) -> AsyncIterator[None]:
     config = app.config
+    venue = session.venue
     # A stepped run is a batch job: it serves a page only where a port was asked for.
-    is_batch = session.venue.is_stepped and config.port is None
+    is_batch = venue.is_stepped and config.port is None
     if app.arguments.loop is None or config.no_chart or is_batch:
         yield
         return
-    port = CHART_PORT if config.port is None else config.port
     source = SessionChart(session, operator)
-    chart = app.make.chart(source, port)
-    await chart.start()
-    operator.say(f"chart: {chart.url}")
-    if not config.no_browser and has_display():
-        await asyncio.to_thread(webbrowser.open, chart.url)
-    try:
-        yield
-    finally:
-        source.is_finished = True
-        await chart.stop()
+    is_public = venue.exchange is not None
+    async with serving_chart(app, source, folder=venue.folder, is_public=is_public) as url:
+        operator.say(f"chart: {url}")
+        try:
+            yield
+        finally:
+            source.is_finished = True
 
 
 def _shows_prints(app: App, venue: OpenVenue) -> bool:

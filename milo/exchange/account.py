@@ -8,6 +8,7 @@ exchange agree with that.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from milo.exchange.feed import E8
 from milo.exchange.fixed import E16, ceil_div, cut, nearest, times
@@ -111,8 +112,7 @@ def bankruptcy_price(position: Position) -> int:
     return max(0, price)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FillEffect:
+class FillEffect(NamedTuple):
     """What a fill did to a position: money in e8."""
 
     realized: int
@@ -132,11 +132,12 @@ def apply_fill(position: Position, signed_qty: int, price: int, leverage: int) -
     closing = 0
     if position.qty and (position.qty > 0) != (signed_qty > 0):
         closing = min(abs(position.qty), abs(signed_qty))
-    realized, released = _reduce(position, closing, price) if closing else (0, 0)
+    realized, released = reduce_position(position, closing, price) if closing else (0, 0)
     opening = abs(signed_qty) - closing
     locked = 0
     if opening:
-        locked = _increase(position, opening if signed_qty > 0 else -opening, price, leverage)
+        signed_opening = opening if signed_qty > 0 else -opening
+        locked = increase_position(position, signed_opening, price, leverage)
     return FillEffect(
         realized=realized,
         closed_qty=closing,
@@ -146,7 +147,7 @@ def apply_fill(position: Position, signed_qty: int, price: int, leverage: int) -
     )
 
 
-def _reduce(position: Position, size: int, price: int) -> tuple[int, int]:
+def reduce_position(position: Position, size: int, price: int) -> tuple[int, int]:
     """Close `size` of the position; return the realised profit and the margin released."""
     sign = position.sign
     realized = cut(sign * (price * E8 - position.entry_e16) * size, E16)
@@ -163,7 +164,7 @@ def _reduce(position: Position, size: int, price: int) -> tuple[int, int]:
     return realized, released
 
 
-def _increase(position: Position, signed_qty: int, price: int, leverage: int) -> int:
+def increase_position(position: Position, signed_qty: int, price: int, leverage: int) -> int:
     """Add to the position at `price`; return the margin locked."""
     size, added = abs(position.qty), abs(signed_qty)
     total = position.entry_e16 * size + price * E8 * added

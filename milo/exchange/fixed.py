@@ -77,19 +77,24 @@ def show_e16(value_e16: int, places: int = 0) -> str:
 
 def cut(numerator: int, denominator: int) -> int:
     """Return the quotient cut toward zero."""
-    quotient = abs(numerator) // abs(denominator)
-    return quotient if (numerator < 0) == (denominator < 0) else -quotient
+    if denominator < 0:
+        numerator, denominator = -numerator, -denominator
+    return numerator // denominator if numerator >= 0 else -(-numerator // denominator)
 
 
 def times(a_e8: int, b_e8: int) -> int:
     """Return the product of two e8 numbers as e8, cut toward zero."""
-    return cut(a_e8 * b_e8, E8)
+    product = a_e8 * b_e8
+    return product // E8 if product >= 0 else -(-product // E8)
 
 
 def nearest(numerator: int, denominator: int) -> int:
     """Return the quotient rounded to the nearest int, halves away from zero."""
-    quotient = (2 * abs(numerator) + abs(denominator)) // (2 * abs(denominator))
-    return quotient if (numerator < 0) == (denominator < 0) else -quotient
+    if denominator < 0:
+        numerator, denominator = -numerator, -denominator
+    if numerator >= 0:
+        return (2 * numerator + denominator) // (2 * denominator)
+    return -((denominator - 2 * numerator) // (2 * denominator))
 
 
 def ceil_div(numerator: int, denominator: int) -> int:

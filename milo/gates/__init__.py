@@ -52,3 +52,8 @@ def ask_sized(given: SizedInput) -> Skip | None:
         if verdict is not None:
             return verdict
     return None
+
+
+def verdicts(given: GateInput) -> list[tuple[str, Skip | None]]:
+    """Return what each gate says by itself, under its module's name; for explanations."""
+    return [(gate.__module__.rpartition(".")[2], gate(given)) for gate in GATES]

@@ -105,7 +105,7 @@ def size_entry(intent: EntryIntent, given: SizingInput) -> Sized:
         leverage=leverage,
         price=given.price,
         margin=qty * given.price / leverage,
-        loss_at_stop=qty * _loss_per_unit(given.price, protection.stop_price, given.fees),
+        loss_at_stop=qty * loss_per_unit(given.price, protection.stop_price, given.fees),
         profit_at_target=None
         if target is None
         else qty * profit_per_unit(intent.direction, given.price, target, given.fees),
@@ -155,7 +155,7 @@ def _wanted(
         stop = explicit_stop(
             intent.stop, intent.direction, given.price, given.atr, given.instrument
         )
-        qty = share / _loss_per_unit(given.price, stop, given.fees)
+        qty = share / loss_per_unit(given.price, stop, given.fees)
         allowed = min(leverage, bracket_of(given.brackets, qty * given.price).max_leverage)
     else:
         allowed = leverage
@@ -221,5 +221,6 @@ def profit_per_unit(
     return gross - fees.taker * (entry_price + exit_price)
 
 
-def _loss_per_unit(price: Decimal, stop: Decimal, fees: CommissionRate) -> Decimal:
+def loss_per_unit(price: Decimal, stop: Decimal, fees: CommissionRate) -> Decimal:
+    """Return what one unit loses between entry and stop, taker fees of both sides included."""
     return abs(price - stop) + fees.taker * (price + stop)

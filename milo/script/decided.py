@@ -13,18 +13,16 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from milo.backtest.decisions import DecisionError, Decisions, Proof
+from milo.backtest.decisions import Decisions, Proof
 from milo.clock import iso_minute
 from milo.errors import ScriptError
 from milo.script.actions import DO_NOTHING
 from milo.script.answers import Forged, checked_action
-from milo.script.halting import HaltRule
+from milo.script.failures import Failures
 from milo.script.limits import MAX_MESSAGE, MAX_WARNINGS, ScriptLimits
 from milo.script.protocol import FAILED, AskedWays, Decided, DecideRequest, Fault, WireAction
 from milo.script.results import Results
 from milo.script.text import clean_line
-
-_MOST_ERRORS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,18 +99,20 @@ class Merger:
         """Forget all answers: arrays that differ are worth nothing."""
         self.next = self.first
         """The candle from which on nothing is decided yet."""
-        self.halted_at: int | None = None
-        self._rule = HaltRule()
+        self._failures = Failures(self._open_ms)
         self._at: list[NDArray[np.int64]] = []
         self._code: list[NDArray[np.int64]] = []
         self._actions: dict[str, int] = {DO_NOTHING: 0}
-        self._errors: list[DecisionError] = []
-        self._error_count = 0
         self._warnings: dict[str, None] = {}
         self._prints: tuple[str, ...] = ()
         self._is_lifted = False
         self._doubtful = 0
         self._proved = 0
+
+    @property
+    def halted_at(self) -> int | None:
+        """The candle after whose failure the script is not run again."""
+        return self._failures.halted_at
 
     @property
     def has_differed(self) -> bool:
@@ -151,7 +151,7 @@ class Merger:
         """Note that the next candle's evaluation failed as a whole: a budget, or the worker."""
         self._at.append(np.array([self.next]))
         self._code.append(np.array([0]))
-        self._failed(self.next, error)
+        self._failures.failed(self.next, error)
         self.next += 1
 
     def decisions(self) -> Decisions:
@@ -174,8 +174,8 @@ class Merger:
                 doubtful=self._doubtful,
                 note="" if self._is_lifted else self._note,
             ),
-            errors=tuple(self._errors),
-            error_count=self._error_count,
+            errors=tuple(self._failures.told),
+            error_count=self._failures.count,
             halted_at=self.halted_at,
             warnings=tuple(self._warnings),
             prints=self._prints,
@@ -199,9 +199,12 @@ class Merger:
 
     def _apply_failures(self, reply: Decided, runs: Runs, wrong: dict[int, str]) -> None:
         """Follow the halting rule from run to run."""
-        is_failure = np.isin(runs.code, [FAILED, *wrong])
+        # Not by numpy's isin, which loads a whole package at its first call.
+        fails = np.zeros(len(reply.actions) + 1, dtype=bool)
+        fails[[FAILED, *wrong]] = True
+        is_failure = fails[runs.code]
         if not is_failure.any():
-            self._rule.succeeded()
+            self._failures.succeeded()
             return
         told = {error.at + self.next: error for error in reply.errors}
         ends = np.append(runs.at[1:], runs.until)
@@ -209,11 +212,11 @@ class Merger:
             runs.at.tolist(), ends.tolist(), runs.code.tolist(), is_failure.tolist(), strict=True
         ):
             if not is_failed:
-                self._rule.succeeded()
+                self._failures.succeeded()
                 continue
             for index in range(start, end):
                 error = None
-                if len(self._errors) >= _MOST_ERRORS:
+                if not self._failures.wants_words:
                     pass
                 elif code in wrong:
                     action = reply.actions[code - 1]
@@ -222,24 +225,12 @@ class Merger:
                     message = clean_line(found.message, MAX_MESSAGE)
                     place = (found.line, found.column, found.end_column)
                     error = self._results.error(message, self._time(index), place)
-                self._failed(index, error)
+                self._failures.failed(index, error)
                 if self.halted_at is not None:
                     return
 
     def _time(self, index: int) -> str:
         return iso_minute(int(self._open_ms[index]))
-
-    def _failed(self, index: int, error: ScriptError | None) -> None:
-        self._error_count += 1
-        if error is not None and len(self._errors) < _MOST_ERRORS:
-            self._errors.append(DecisionError(index=index, line=error.line, message=error.message))
-        why = self._rule.failed(
-            float(self._open_ms[index]) / 1000,
-            is_breach=error is not None and error.breach,
-            is_security=error is not None and error.security,
-        )
-        if why:
-            self.halted_at = index
 
 
 def breach_of(reply: Decided) -> Fault | None:

@@ -89,11 +89,11 @@ class Decider:
         self, base: CandleBase, asked: DecideRequest, record: Record, arrays: _Arrays
     ) -> Decided:
         start, stop = asked.first - arrays.first, asked.stop - arrays.first
-        places = start + np.flatnonzero(arrays.must[start:stop])
-        if len(places) > _MOST_COMPARED:
-            stop = int(places[_MOST_COMPARED])
-            places = places[:_MOST_COMPARED]
-        compared = _Compared(record, arrays)
+        begin, end = np.searchsorted(arrays.must, (start, stop))
+        places = arrays.must[begin : min(end, begin + _MOST_COMPARED)]
+        if end - begin > _MOST_COMPARED:
+            stop = int(arrays.must[begin + _MOST_COMPARED])
+        compared = _Compared(record, arrays, places)
         run = _Run(self._runner, base, asked)
         run.over((places + arrays.first).tolist(), compared)
         count = compared.count_until(run.done)
@@ -196,7 +196,8 @@ class _Arrays:
         self.said = np.where(self.condition, if_true, if_false)
         """The place of each candle's action in `texts`; UNKNOWN where arrays do not tell."""
         if AskedWays.PROVE_ALL in asked.ways:
-            self.must: Bools = np.ones(len(self.condition), dtype=bool)
+            self.must = np.arange(len(self.condition))
+            """The places of candles on which the script itself is asked."""
             return
         must = self.doubtful.copy()
         for code, text in enumerate(self.texts):
@@ -206,7 +207,7 @@ class _Arrays:
         must[:_SAMPLE_START] = True
         must[-asked.first % _SAMPLE_STEP :: _SAMPLE_STEP] = True
         must[asked.stop - 1 - asked.first] = True
-        self.must = must
+        self.must = np.flatnonzero(must)
 
 
 def _codes(
@@ -223,10 +224,18 @@ class _Compared:
 
     wants_each = True
 
-    def __init__(self, record: Record, arrays: _Arrays) -> None:
+    def __init__(self, record: Record, arrays: _Arrays, places: NDArray[np.intp]) -> None:
+        """Take the places of the candles that will come, in their order."""
         self._record = record
-        self._arrays = arrays
         self._indices: list[int] = []
+        # Lists: an item of an array costs several times as much.
+        self._doubtful: list[bool] = arrays.doubtful[places].tolist()
+        self._conditions: list[bool] = arrays.condition[places].tolist()
+        self._said: list[int] = arrays.said[places].tolist()
+        self._texts = arrays.texts
+        self._last: tuple[str | None, bool] = (None, False)
+        self._last_code = 0
+        self._is_full = False
         self.codes: list[int] = []
         self.checked = 0
         self.differing = 0
@@ -241,18 +250,23 @@ class _Compared:
         return self._record.is_full
 
     def took(self, index: int, condition: bool, text: str) -> bool:
-        arrays = self._arrays
-        place = index - arrays.first
-        if not arrays.doubtful[place]:
-            said = int(arrays.said[place])
-            is_same = bool(arrays.condition[place]) is condition
-            self._compare(index, is_same and (said == UNKNOWN or arrays.texts[said] == text))
+        place = len(self.codes)
+        if not self._doubtful[place]:
+            said = self._said[place]
+            is_same = self._conditions[place] is condition
+            self._compare(index, is_same and (said == UNKNOWN or self._texts[said] == text))
+        last_text, last_condition = self._last
+        if text is not last_text or condition is not last_condition:
+            # Nothing but another action fills the answer.
+            self._last = (text, condition)
+            self._last_code = self._record.code_of(text, condition)
+            self._is_full = self._record.is_full
         self._indices.append(index)
-        self.codes.append(self._record.code_of(text, condition))
-        return self.is_full
+        self.codes.append(self._last_code)
+        return self._is_full
 
     def failed(self, index: int, fault: ScriptFault) -> bool:
-        if not self._arrays.doubtful[index - self._arrays.first]:
+        if not self._doubtful[len(self.codes)]:
             self._compare(index, False)
         self._indices.append(index)
         self.codes.append(FAILED)

@@ -1,24 +1,21 @@
 """The worker's candles: packed rows in, columns out (layer 1).
 
-A row is six little-endian doubles: open time (ms UTC, exact in a double), open, high, low, close,
-volume; 48 bytes.
+A row is as milo.script.protocol packs it.
 """
 
 from __future__ import annotations
 
-import struct
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from milo.script.protocol import CANDLE_ROW
 from milo.script.views import CandleBase, Origin, Rows
 from milo.ta.running import RunningIndicators
 
 _Item = TypeVar("_Item", bound=np.generic)
 
-ROW_BYTES: Final = 48
-_ROW: Final = struct.Struct("<6d")
 _ITEMS: Final = 6
 _VALUE_BYTES: Final = 8
 _FIRST_CAPACITY: Final = 1024
@@ -48,7 +45,7 @@ class History:
         """Append closed candles; raises ValueError where the bytes are not whole rows."""
         self._whole = None
         before = self._count
-        if len(packed) == ROW_BYTES:
+        if len(packed) == CANDLE_ROW.size:
             self._write_one(before, packed)
             self._count = before + 1
         else:
@@ -61,23 +58,25 @@ class History:
         self._rows.resize(before, self._count)
 
     def put_column(self, number: int, first: int, values: memoryview) -> None:
-        """Write a part of a column (0: the times) behind what is known.
+        """Write a part of a column as `room` takes it."""
+        self.room(number, first, len(values))[:] = values
 
-        With a part of the last column its candles are known. Raises ValueError where they would
-        not follow the others.
+    def room(self, number: int, first: int, size: int) -> memoryview:
+        """Return where so many bytes of a column (0: the times) belong, behind what is known.
+
+        They are to be written before anything else is asked: with a part of the last column its
+        candles count as known. Raises ValueError where they would not follow the others.
         """
-        stop = first + len(values) // _VALUE_BYTES
-        if first != self._count or not 0 <= number < _ITEMS:
+        stop = first + size // _VALUE_BYTES
+        if first != self._count or not 0 <= number < _ITEMS or size % _VALUE_BYTES:
             raise ValueError(f"column {number} from {first} on does not follow {self._count}")
         self._whole = None
         self._reserve(stop)
-        if number == 0:
-            self._times[first:stop] = np.frombuffer(values, dtype="<i8")
-        else:
-            self._columns[number - 1][first:stop] = np.frombuffer(values, dtype="<f8")
+        column: NDArray[Any] = self._columns[number - 1] if number else self._times
         if number == _ITEMS - 1:
             self._rows.resize(first, stop)
             self._count = stop
+        return column[first:stop].data.cast("B")
 
     def base(self, forming: bytes | None = None) -> CandleBase:
         """Return the columns as of now; they are valid until the next `extend` or `base`.
@@ -99,9 +98,15 @@ class History:
             self._whole = base
         return base
 
+    def forget_many(self, columns: int) -> None:
+        """Drop the indicators of all candles where they are more than so many columns."""
+        whole = self._whole
+        if whole is not None and whole.computed.tally[0] > columns * self._count:
+            whole.forget()
+
     def _write_one(self, at: int, packed: bytes) -> None:
         self._reserve(at + 1)
-        time, *values = _ROW.unpack(packed)
+        time, *values = CANDLE_ROW.unpack(packed)
         self._times[at] = time
         for column, value in zip(self._columns, values, strict=True):
             column[at] = value

@@ -40,6 +40,13 @@ MAX_TEXT_TABLE_BYTES: Final = 16 * 1024
 """Of the different actions of such an answer, in UTF-8."""
 MAX_ERRORS: Final = 4
 """Errors that such an answer tells in full."""
+MAX_STEPS: Final = 400
+"""Lines of the explanation of one candle."""
+MAX_STEP_TEXT: Final = 160
+MAX_STEP_VALUE: Final = 160
+MAX_STEP_DEPTH: Final = 12
+MAX_STEPS_BYTES: Final = 48 * 1024
+"""Of such an explanation, as it is sent."""
 LARGEST_INPUT: Final = 1e15
 
 

@@ -12,10 +12,12 @@ from functools import partial
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from milo.model import Direction
 from milo.script import guards
 from milo.script.actions import close_action, entry_action
+from milo.script.lazy_list import LazyList
 from milo.script.limits import (
     MAX_ACTION,
     MAX_LABEL,
@@ -42,7 +44,9 @@ from milo.script.views import (
 from milo.script.vocabulary import BUILTINS, EXCEPTIONS, MARKET_NAMES
 from milo.ta import INDICATORS
 from milo.ta.spec import IndicatorSpec, Returns
+from milo.ta.swings import labels_of
 from milo.ta.volume import average_volume
+from milo.ta.zigzag import ZigZag
 
 INDICATOR_NAMES: Final = frozenset(spec.name for spec in INDICATORS)
 
@@ -357,6 +361,8 @@ def _on_values(spec: IndicatorSpec, arguments: tuple[Any, ...], options: dict[st
         make = _maker(spec, _cached(base, spec, parameters, [base.values]), None)
         _remember(base.computed, spec.name, arguments, options, make)
         return make(count)
+    if (found := _of_swings(spec, taken, parameters)) is not None:
+        return found
     readied = [
         _Times(value) if name == "data" else _values(value, name) if name in _SERIES else value
         for name, value in zip(spec.takes, taken, strict=True)
@@ -371,6 +377,38 @@ def _on_values(spec: IndicatorSpec, arguments: tuple[Any, ...], options: dict[st
             return spec.function(*readied, *parameters)
         return search.items(*readied, len(base.values) - is_forming)
     return spec.function(*readied, *parameters)
+
+
+def _of_swings(
+    spec: IndicatorSpec, taken: list[Any], parameters: tuple[Any, ...]
+) -> LazyList | None:
+    """Answer for the points of a ZigZag just as they were given: only what is new costs time."""
+    if spec.returns is not Returns.ITEMS:
+        return None
+    data = taken[-1]
+    points = taken[spec.takes.index("zigzag_points")]
+    if type(points) is not LazyList or type(data) is not CandleHistory:
+        return None
+    swings = points.unchanged_swings()
+    if swings is None:
+        return None
+    if spec.search is None:
+        newest = labels_of(swings)
+        return LazyList(
+            swings.labelled, swings.confirmed, [] if newest is None else [newest], swings
+        )
+    rsi = taken[0]
+    if type(rsi) is not Series or not len(rsi) == len(data) == swings.rows:
+        return None
+    base, count = series_base_of(rsi)
+    key = _key(spec, parameters)
+    try:
+        known = base.computed.found.get(key)
+    except TypeError:
+        return None
+    search, is_forming = known or _search(base, key, spec, parameters)
+    final_rows = len(base.values) - is_forming
+    return LazyList(*search.of_zigzag(base.values[:count], swings, final_rows))
 
 
 _SERIES: Final = frozenset({"values", "rsi"})
@@ -456,8 +494,9 @@ def _search(
 def _maker(spec: IndicatorSpec, found: Any, base: CandleBase | None) -> Callable[[int], Any]:
     """Return what cuts the indicator of the whole to so many candles, in the form for scripts."""
     if spec.returns is Returns.POINTS:
-        times = base.open_ms if base is not None and base.has_times else None
-        return lambda count: found.points(count, None if times is None else times[:count])
+        if base is None or not base.has_times:
+            return lambda count: found.points(count)
+        return partial(_listed, found, base.open_ms)
     if spec.returns is Returns.TUPLE:
         if len(found) == 2:
             first, second = map(_as_base, found)
@@ -468,6 +507,12 @@ def _maker(spec: IndicatorSpec, found: Any, base: CandleBase | None) -> Callable
         view = _as_base(found).view
         return lambda count: view[count - 1] if count else _NAN
     return partial(Series, _as_base(found))
+
+
+def _listed(found: ZigZag, open_ms: NDArray[np.int64], count: int) -> LazyList:
+    swings = found.swings(count, open_ms)
+    newest = [] if swings.newest is None else [swings.newest]
+    return LazyList(swings.points, swings.confirmed, newest, swings)
 
 
 def _remember(

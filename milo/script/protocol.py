@@ -8,7 +8,7 @@ schema, one answer for each request, with the request's number. Never pickle.
                                    options {name, max_awaits, recursion}, the text's bytes
                      I inputs      JSON: the values that the user set (checked by the engine)
                      H history     forget all candles; u32 how many will come, 0: nobody knows
-                     C candles     closed candles, 48 bytes each (see milo.script.history)
+                     C candles     closed candles, each a CANDLE_ROW of 48 bytes
                      K column      u8 column (0 the times, then as PRICE_COLUMNS), u32 index of the
                                    first candle, 8 bytes a candle; the last column counts them
                      E evaluate    u32 request, u32 closed candles known, u32 soft CPU ms,
@@ -16,10 +16,12 @@ schema, one answer for each request, with the request's number. Never pickle.
                                    [48 bytes], positions (JSON, nothing where there are none)
                      B decide      u32 request, u32 first candle, u32 behind the last one,
                                    u32 CPU ms of a candle, u32 of the whole, u8 AskedWays
+                     X explain     as E: the same candle once more, telling what it works out
                      P ping        u32 request: answered with Y once all before it is done
     from the worker  Y ready       request 0 when it stands, with its locks; answers P
                      D loaded      answers L
                      R result      answers E
+                     W explained   answers X
                      M decided     answers B: many candles, as far as it came
                      F fault       answers any request
 """
@@ -35,7 +37,6 @@ import msgspec
 import numpy as np
 
 from milo.candles import PRICE_COLUMNS, Candles
-from milo.script.history import ROW_BYTES
 from milo.script.limits import (
     MAX_ACTION,
     MAX_CHANGES,
@@ -47,6 +48,10 @@ from milo.script.limits import (
     MAX_MESSAGE,
     MAX_PLOTS,
     MAX_PRINT_BYTES,
+    MAX_STEP_DEPTH,
+    MAX_STEP_TEXT,
+    MAX_STEP_VALUE,
+    MAX_STEPS,
     MAX_TEXTS,
     MAX_WARNINGS,
 )
@@ -54,7 +59,7 @@ from milo.script.request import PositionView
 
 MAX_REPLY_BYTES: Final = 64 * 1024
 MAX_REQUEST_BYTES: Final = 8 * 1024 * 1024
-CANDLES_A_FRAME: Final = 65_536
+CANDLES_A_FRAME: Final = 524_288
 MANY_CANDLES: Final = 20_000
 """From here on they go over column by column, which is faster and larger."""
 
@@ -65,11 +70,13 @@ CANDLES: Final = ord("C")
 COLUMN: Final = ord("K")
 EVALUATE: Final = ord("E")
 DECIDE: Final = ord("B")
+EXPLAIN: Final = ord("X")
 PING: Final = ord("P")
 READY: Final = ord("Y")
 LOADED: Final = ord("D")
 RESULT: Final = ord("R")
 DECIDED: Final = ord("M")
+EXPLAINED: Final = ord("W")
 FAULT: Final = ord("F")
 
 FAILED: Final = 0
@@ -81,7 +88,9 @@ _LOAD: Final = struct.Struct("<III")
 _EVALUATE: Final = struct.Struct("<IIIBd")
 _DECIDE: Final = struct.Struct("<IIIIIB")
 _COLUMN: Final = struct.Struct("<BI")
-_ROW: Final = struct.Struct("<6d")
+COLUMN_HEAD_BYTES: Final = _COLUMN.size
+CANDLE_ROW: Final = struct.Struct("<6d")
+"""Open time (ms UTC, exact in a double), open, high, low, close, volume."""
 
 
 class FrameError(Exception):
@@ -225,17 +234,52 @@ class Decided(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Why there are no arrays."""
 
 
-Reply = Ready | Loaded | Result | Decided | Fault
+class WireStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A line of the script, or a part of one, and what it gave on the candle."""
+
+    line: _Count
+    depth: Annotated[int, msgspec.Meta(ge=0, le=MAX_STEP_DEPTH)]
+    """0 for a line, more for a part of the row above with less."""
+    text: Annotated[str, msgspec.Meta(max_length=MAX_STEP_TEXT)]
+    value: Annotated[str, msgspec.Meta(max_length=MAX_STEP_VALUE)]
+    """The last one; of a comparison both values and what is between them."""
+    held: bool | None
+    """Of a condition; None also where it was not looked at."""
+    times: _Count
+    """How often it was looked at; 0: not at all."""
+    is_test: bool
+    decides: bool
+    """It belongs to what the results come from."""
+
+
+class Explained(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What one evaluation worked out, line by line, and what came of it."""
+
+    request: _Count
+    condition: bool
+    if_true: Annotated[str, msgspec.Meta(max_length=MAX_ACTION)]
+    if_false: Annotated[str, msgspec.Meta(max_length=MAX_ACTION)]
+    error: _Message
+    """The script's own error, at which it ended; nothing where it did not."""
+    warnings: _Warnings
+    steps: Annotated[tuple[WireStep, ...], msgspec.Meta(max_length=MAX_STEPS)]
+    left_out: _Count
+    """Rows for which there was no room."""
+
+
+Reply = Ready | Loaded | Result | Explained | Decided | Fault
 
 _REPLIES: Final[dict[int, msgspec.json.Decoder[Any]]] = {
     READY: msgspec.json.Decoder(Ready),
     LOADED: msgspec.json.Decoder(Loaded),
     RESULT: msgspec.json.Decoder(Result),
     DECIDED: msgspec.json.Decoder(Decided),
+    EXPLAINED: msgspec.json.Decoder(Explained),
     FAULT: msgspec.json.Decoder(Fault),
 }
 _TYPES: Final[dict[type, int]] = {
-    Ready: READY, Loaded: LOADED, Result: RESULT, Decided: DECIDED, Fault: FAULT,
+    Ready: READY, Loaded: LOADED, Result: RESULT, Decided: DECIDED, Explained: EXPLAINED,
+    Fault: FAULT,
 }  # fmt: skip
 _ENCODE: Final = msgspec.json.Encoder().encode
 
@@ -297,6 +341,22 @@ class FrameReader:
         del buffer[:at]
         return frames
 
+    def begun(self, kind: int, head_bytes: int) -> tuple[int, bytes] | None:
+        """Return (length of the whole payload, what is here of it) of a frame that is not complete.
+
+        Only where it is of that type and so many bytes of it have come, else None. It is the
+        caller's then to read the rest; what comes after it begins with the next frame.
+        """
+        buffer = self._buffer
+        if len(buffer) < _HEAD.size + head_bytes:
+            return None
+        length, found = _HEAD.unpack_from(buffer)
+        if found != kind or length < head_bytes:
+            return None
+        payload = bytes(buffer[_HEAD.size :])
+        buffer.clear()
+        return length, payload
+
     @property
     def is_empty(self) -> bool:
         """True where no part of a frame waits for its rest."""
@@ -343,7 +403,7 @@ def pack_row(
     open_ms: int, open: float, high: float, low: float, close: float, volume: float
 ) -> bytes:
     """Return one candle as 48 bytes."""
-    return _ROW.pack(open_ms, open, high, low, close, volume)
+    return CANDLE_ROW.pack(open_ms, open, high, low, close, volume)
 
 
 def ping_frame(request: int) -> bytes:
@@ -438,17 +498,22 @@ def evaluate_frame(
     forming: bytes,
     balance: float,
     positions: Sequence[PositionView],
+    *,
+    kind: int = EVALUATE,
 ) -> bytes:
-    """Return the frame that asks for one evaluation; `forming` is empty or one packed row."""
+    """Return the frame that asks for one evaluation; `forming` is empty or one packed row.
+
+    `kind`: EVALUATE, or EXPLAIN for one that tells what it works out.
+    """
     listed = _ENCODE(list(positions)) if positions else b""
     head = _EVALUATE.pack(request, known, soft_ms, 1 if forming else 0, balance)
-    return frame(EVALUATE, head + forming + listed)
+    return frame(kind, head + forming + listed)
 
 
 def parse_evaluate(payload: bytes) -> tuple[int, int, int, bytes, float, list[dict[str, Any]]]:
     """Return (request, known, soft_ms, forming, balance, positions)."""
     request, known, soft_ms, has_forming, balance = _EVALUATE.unpack_from(payload)
     start = _EVALUATE.size
-    end = start + (ROW_BYTES if has_forming else 0)
+    end = start + (CANDLE_ROW.size if has_forming else 0)
     positions = msgspec.json.decode(payload[end:]) if len(payload) > end else []
     return request, known, soft_ms, payload[start:end], balance, positions

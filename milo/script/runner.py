@@ -30,6 +30,8 @@ from milo.script.rewrite import compile_script
 from milo.script.text import clean, clean_line
 from milo.script.views import CandleBase
 from milo.script.vocabulary import EXCEPTIONS
+from milo.script.watch import Watch
+from milo.script.watch_tree import LOOK
 
 
 class TimeBudget(BaseException):
@@ -58,6 +60,7 @@ _MOST_COLLECTIONS: Final = 100
 """Each may run the end of generators, which may make others."""
 
 _MISSING: Final = object()
+_LOOK_DEPTH: Final = 20
 _MOST_TEXTS: Final = 1024
 Account = tuple[float, list[dict[str, Any]]]
 NO_ACCOUNT: Final[Account] = (float("nan"), [])
@@ -156,6 +159,7 @@ class ScriptRunner:
         """Candles up to the one that is decided on, itself included."""
         self._answer = (False, "", "")
         self._is_unassigned = False
+        self._watch: Watch | None = None
         self._texts: dict[str, str] = {}
         """Actions as they were written, and cleaned."""
         self._done = 0
@@ -166,6 +170,7 @@ class ScriptRunner:
         veto(script.text)
         code, notes = compile_script(script.tree, f"<{name}>")
         self._script, self._code, self._lines = script, code, script.text.split("\n")
+        self._watch = None
         return replace(script, warnings=(*script.warnings, *notes))
 
     def evaluate(
@@ -196,6 +201,35 @@ class ScriptRunner:
         return Outcome(
             condition=condition, if_true=if_true, if_false=if_false, warnings=self.warnings()
         )
+
+    def explain(
+        self, base: CandleBase, closed_count: int, account: Account, *, count: int | None = None
+    ) -> tuple[Outcome, ScriptFault | None, Watch]:
+        """Evaluate as `evaluate` does, in the form of the script that tells what it works out.
+
+        Return the outcome, or an empty one and the script's own error, and who looked on.
+        Raises BudgetFault for budgets.
+        """
+        assert self._script is not None, "load comes first"
+        code, recursion = self._code, self._recursion
+        assert code is not None
+        if self._watch is None:
+            self._watch = Watch(self._script.text, code.co_filename, INDICATOR_NAMES)
+        watch = self._watch
+        watch.begin()
+        self._builtins[LOOK] = watch.look
+        # To look on takes a few calls more than the script makes itself.
+        self._code, self._recursion = watch.code, recursion + _LOOK_DEPTH
+        try:
+            return self.evaluate(base, closed_count, account, count=count), None, watch
+        except BudgetFault:
+            raise
+        except ScriptFault as fault:
+            nothing = Outcome(condition=False, if_true="", if_false="", warnings=self.warnings())
+            return nothing, fault, watch
+        finally:
+            self._code, self._recursion = code, recursion
+            del self._builtins[LOOK]
 
     def decide(
         self, base: CandleBase, counts: Iterable[int], taker: Taker, *, is_quiet: bool
@@ -419,6 +453,7 @@ _OUR_NAMES: Final = {
     "CandleView": "candle",
     "ColumnsView": "candle",
     "CandleHistory": "data",
+    "LazyList": "list",
     "Session.": "",
     "entry_action": "long",
     "close_action": "close",

@@ -67,6 +67,7 @@ from milo.store.klines import (
     series_state,
 )
 from milo.store.migrations import MARKET
+from milo.store.places import column_folder
 
 _OVERLAP = 1_000
 """So many candles of an old file are read again before it is continued."""
@@ -170,7 +171,7 @@ def column_path(db_path: Path, symbol: str, interval: str) -> Path:
         char if char.isascii() and char.isalnum() else "_" for char in symbol[:_SHOWN_CHARS]
     )
     mark = series_digest(symbol, interval).hex()[:16]
-    return db_path.with_name(f"{db_path.name}.columns") / f"{shown}-{interval}-{mark}.columns"
+    return column_folder(db_path) / f"{shown}-{interval}-{mark}.columns"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

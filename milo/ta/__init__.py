@@ -10,7 +10,6 @@ from __future__ import annotations
 from milo.ta.averages import DemaStep, EmaStep, SmaStep, dema, ema, sma
 from milo.ta.catalogue import CATALOGUE
 from milo.ta.divergences import (
-    Divergences,
     DivergenceSearch,
     detect_divergences,
     find_extremum_in_window,
@@ -28,7 +27,6 @@ _PERIOD_14 = Parameter(name="period", default=14)
 __all__ = [
     "DEFAULT_FACTOR",
     "INDICATORS",
-    "Divergences",
     "IndicatorSpec",
     "Parameter",
     "Pivot",

@@ -7,13 +7,11 @@ from collections.abc import Mapping, Sequence
 from math import inf, isnan, nan
 from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from milo.ta.arguments import Floats, series_of, whole
 from milo.ta.swings import index_of, kind_and_value, time_of
-from milo.ta.windows import window_max, window_min
-from milo.ta.zigzag import Pivot, PivotKind, ZigZag
+from milo.ta.zigzag import Pivot, PivotKind, Swings, ZigZag
 
 
 def find_extremum_in_window(
@@ -67,13 +65,14 @@ class DivergenceSearch:
     final about the old ones is remembered. The answers are those of the function.
     """
 
-    __slots__ = ("_left", "_memories", "_right")
+    __slots__ = ("_grown", "_left", "_memories", "_right")
 
     def __init__(self, left_window: int = 3, right_window: int = 0) -> None:
         self._left = whole(left_window, "left_window", minimum=0)
         self._right = whole(right_window, "right_window", minimum=0)
         self._memories: list[_Memory] = []
         """Of lists that go different ways, the one used last first."""
+        self._grown: list[Divergences] = []
 
     def items(
         self,
@@ -98,13 +97,18 @@ class DivergenceSearch:
         before, needs, may_keep = dict(record.before), record.needs, True
         for number, point in enumerate(zigzag_points[known:], known):
             pivot = _pivot_of(point, count)
-            end = _End(pivot, time_of(point, times), self._extreme(series, pivot))
+            end = _End(
+                pivot,
+                time_of(point, times),
+                _extreme_around(series, pivot, self._left, self._right),
+            )
             start = before.get(pivot.kind)
             before[pivot.kind] = end
-            needs = max(needs, self._final_at(pivot), pivot.index + self._right)
+            final_at = _final_at(pivot, self._right)
+            needs = max(needs, final_at)
             item = None
             if start:
-                is_final = pivot.confirmed_index is not None and self._final_at(pivot) < count
+                is_final = pivot.confirmed_index is not None and final_at < count
                 divergence = _compared(start.pivot, start.rsi, pivot, end.rsi, is_final)
                 if divergence:
                     item = divergence.item(start.time, end.time)
@@ -132,19 +136,17 @@ class DivergenceSearch:
                 best, most = memory, known
         return best or _Memory(), most
 
-    def _final_at(self, pivot: Pivot) -> int:
-        """Return the candle from which on nothing about a confirmed pivot can change."""
-        return max(pivot.confirmed_index or 0, pivot.index + self._right)
-
-    def _extreme(self, series: Floats, pivot: Pivot) -> float:
-        """Return the RSI's extreme around a pivot; infinite where there is no RSI at all."""
-        first, stop = max(pivot.index - self._left, 0), pivot.index + self._right + 1
-        window = series[first:stop].tolist()
-        if isnan(sum(window)):
-            window = [value for value in window if value == value]
-        if pivot.kind is PivotKind.LOW:
-            return min(window, default=inf)
-        return max(window, default=-inf)
+    def of_zigzag(
+        self, rsi: Floats, swings: Swings, final_rows: int
+    ) -> tuple[list[dict[str, Any]], int, list[dict[str, Any]]]:
+        """Return what `items` says of the points of a ZigZag, as `Divergences.items` does."""
+        for known in self._grown:
+            if known.zigzag is swings.zigzag:
+                break
+        else:
+            known = Divergences(swings.zigzag, self._left, self._right)
+            self._grown = [known, *self._grown[: _MOST_LISTS - 1]]
+        return known.items(rsi, swings, final_rows)
 
 
 class _Memory:
@@ -226,54 +228,93 @@ def _compared(
 
 
 class Divergences:
-    """The divergences of an RSI and a ZigZag of the same candles, for each prefix of them.
+    """The divergences of an RSI and a ZigZag that grow together, for each prefix of them.
 
-    `items(n)` is what `detect_divergences` says of the first n candles, at the cost of the items.
+    `items` says what `detect_divergences` does, at the cost of what is new.
     """
 
-    def __init__(
-        self, rsi: ArrayLike, zigzag: ZigZag, left_window: int = 3, right_window: int = 0
-    ) -> None:
-        """Find them all. Raises ValueError where RSI and ZigZag differ in length."""
-        series = series_of(rsi, "rsi")
-        if len(series) != len(zigzag):
-            raise ValueError(f"rsi has {len(series)} values, the ZigZag has {len(zigzag)} candles")
-        self._zigzag = zigzag
-        self._spans = _Spans(series, left_window, right_window)
-        self._final_at = [self._spans.final_at(pivot) for pivot in zigzag.pivots]
-        final = range(2, bisect_left(self._final_at, len(series)))
-        compared = [self._compare_with_last(number, len(series)) for number in final]
-        self._final = [divergence for divergence in compared if divergence]
-        # How many divergences are final once the first k pivots are: a list over k.
-        counts = np.cumsum([0, 0, 0, *(divergence is not None for divergence in compared)])
-        self._final_counts: list[int] = counts.tolist()
+    __slots__ = ("_found", "_left", "_records", "_right", "zigzag")
 
-    def items(self, count: int, open_ms: NDArray[np.int64] | None = None) -> list[dict[str, Any]]:
-        """Return the divergences as of the first `count` candles; new items at each call."""
-        pivots = self._zigzag.pivots
-        finished = bisect_left(self._final_at, count)
-        found = self._final[: self._final_counts[finished]]
-        confirmed = self._zigzag.confirmed_count(count)
-        open_ones = [self._compare_with_last(k, count) for k in range(finished, confirmed)]
-        last = self._zigzag.provisional(count)
-        if last is not None and confirmed >= 2:
-            open_ones.append(self._spans.compare(pivots[confirmed - 2], last, count))
-        found.extend(divergence for divergence in open_ones if divergence)
-        if open_ms is None:
-            return [divergence.item() for divergence in found]
-        return [
-            divergence.item(
-                int(open_ms[divergence.start.index]), int(open_ms[divergence.end.index])
-            )
-            for divergence in found
-        ]
+    def __init__(self, zigzag: ZigZag, left_window: int = 3, right_window: int = 0) -> None:
+        """Begin without knowledge. Raises ValueError where a window is none."""
+        self.zigzag = zigzag
+        self._left = whole(left_window, "left_window", minimum=0)
+        self._right = whole(right_window, "right_window", minimum=0)
+        # As in _Memory, the divergences are cut before they grow, and the records grow last.
+        self._records: list[_Final] = []
+        self._found: list[dict[str, Any]] = []
 
-    def _compare_with_last(self, number: int, count: int) -> _Divergence | None:
-        """Peaks and lows alternate: the pivot before of the same kind is two places earlier."""
-        if number < 2:
-            return None
-        pivots = self._zigzag.pivots
-        return self._spans.compare(pivots[number - 2], pivots[number], count)
+    def items(
+        self, rsi: Floats, swings: Swings, final_rows: int
+    ) -> tuple[list[dict[str, Any]], int, list[dict[str, Any]]]:
+        """Return a list, how many of its first items belong to the answer, and those behind them.
+
+        `rsi` has as many values as `swings` has candles; the first `final_rows` of them are the
+        same in all calls. The list and its items are not to be changed.
+        """
+        self._learn(rsi, swings, min(len(rsi), final_rows))
+        pivots, points = self.zigzag.pivots, swings.points
+        done = bisect_left(self._records, (swings.rows,))
+        newest = []
+        for number in range(max(done, 2), swings.confirmed):
+            start, end = pivots[number - 2], pivots[number]
+            is_final = self._final_at(end) < swings.rows
+            end_rsi = self._extreme(rsi, end)
+            found = _compared(start, self._rsi_at(number - 2, done, rsi), end, end_rsi, is_final)
+            if found:
+                newest.append(found.item(points[number - 2]["time"], points[number]["time"]))
+        last, point, number = swings.last, swings.newest, swings.confirmed
+        if last is not None and point is not None and number >= 2:
+            start_rsi = self._rsi_at(number - 2, done, rsi)
+            last_rsi = self._extreme(rsi, last)
+            found = _compared(pivots[number - 2], start_rsi, last, last_rsi, False)
+            if found:
+                newest.append(found.item(points[number - 2]["time"], point["time"]))
+        return self._found, self._records[done - 1].found if done else 0, newest
+
+    def _learn(self, rsi: Floats, swings: Swings, final: int) -> None:
+        """Note what has become final."""
+        pivots, points, records = self.zigzag.pivots, swings.points, self._records
+        for number in range(len(records), swings.confirmed):
+            pivot = pivots[number]
+            final_at = self._final_at(pivot)
+            if final_at >= final:
+                return
+            extreme = self._extreme(rsi, pivot)
+            count = records[-1].found if records else 0
+            del self._found[count:]
+            # Peaks and lows alternate: the pivot before of the same kind is two places earlier.
+            if number >= 2:
+                start = pivots[number - 2]
+                found = _compared(start, records[number - 2].rsi, pivot, extreme, True)
+                if found:
+                    count += 1
+                    self._found.append(
+                        found.item(points[number - 2]["time"], points[number]["time"])
+                    )
+            records.append(_Final(final_at, count, extreme))
+
+    def _rsi_at(self, number: int, done: int, rsi: Floats) -> float:
+        if number < done:
+            return self._records[number].rsi
+        return self._extreme(rsi, self.zigzag.pivots[number])
+
+    def _final_at(self, pivot: Pivot) -> int:
+        return _final_at(pivot, self._right)
+
+    def _extreme(self, rsi: Floats, pivot: Pivot) -> float:
+        return _extreme_around(rsi, pivot, self._left, self._right)
+
+
+class _Final(NamedTuple):
+    """What is final about a pivot."""
+
+    at: int
+    """The candle from which on it is."""
+    found: int
+    """How many divergences there are up to this pivot."""
+    rsi: float
+    """The RSI's extreme around it."""
 
 
 class _Divergence(NamedTuple):
@@ -300,44 +341,19 @@ class _Divergence(NamedTuple):
         return item
 
 
-class _Spans:
-    """The RSI's extremes around any candle; those of whole windows are computed once for all."""
+def _final_at(pivot: Pivot, right: int) -> int:
+    """Return the candle from which on nothing about a confirmed pivot can change."""
+    return max(pivot.confirmed_index or 0, pivot.index + right)
 
-    def __init__(self, rsi: Floats, left_window: int, right_window: int) -> None:
-        self._left = whole(left_window, "left_window", minimum=0)
-        self._right = whole(right_window, "right_window", minimum=0)
-        self._rsi = rsi
-        self._highest = self._whole_windows(-inf)
-        self._lowest = self._whole_windows(inf)
 
-    def final_at(self, pivot: Pivot) -> int:
-        """Return the candle from which on nothing about a confirmed pivot can change."""
-        return max(pivot.confirmed_index or 0, pivot.index + self._right)
-
-    def compare(self, start: Pivot, end: Pivot, count: int) -> _Divergence | None:
-        """Return the divergence between two pivots of one kind, as of the first `count` candles."""
-        start_rsi, end_rsi = self._extreme(start, count), self._extreme(end, count)
-        is_final = end.confirmed_index is not None and self.final_at(end) < count
-        return _compared(start, start_rsi, end, end_rsi, is_final)
-
-    def _extreme(self, pivot: Pivot, count: int) -> float:
-        """Return the RSI's extreme around a pivot; infinite where there is no RSI at all."""
-        is_low = pivot.kind is PivotKind.LOW
-        if pivot.index + self._right < count:
-            return float((self._lowest if is_low else self._highest)[pivot.index])
-        window = self._rsi[max(pivot.index - self._left, 0) : count].tolist()
-        defined = [value for value in window if value == value]
-        if is_low:
-            return min(defined, default=inf)
-        return max(defined, default=-inf)
-
-    def _whole_windows(self, nothing: float) -> Floats:
-        """Return the extreme around each candle that has all of its window's right side."""
-        width = self._left + self._right + 1
-        padded = np.full(self._left + len(self._rsi), nothing)
-        padded[self._left :] = np.where(np.isnan(self._rsi), nothing, self._rsi)
-        extreme = window_min if nothing > 0 else window_max
-        return extreme(padded, width)[width - 1 :]
+def _extreme_around(rsi: Floats, pivot: Pivot, left: int, right: int) -> float:
+    """Return the RSI's extreme around a pivot; infinite where there is no RSI at all."""
+    window = rsi[max(pivot.index - left, 0) : pivot.index + right + 1].tolist()
+    if isnan(sum(window)):
+        window = [value for value in window if value == value]
+    if pivot.kind is PivotKind.LOW:
+        return min(window, default=inf)
+    return max(window, default=-inf)
 
 
 def _pivot_of(point: Mapping[str, Any], count: int) -> Pivot:

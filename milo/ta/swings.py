@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from milo.ta.zigzag import PivotKind
+from milo.ta.zigzag import PivotKind, SwingPoint, Swings
 
 _LABELS: dict[str, tuple[str, str, str]] = {
     PivotKind.PEAK: ("HH", "H", "LH"),
@@ -43,6 +43,26 @@ def classify_swing_points(
         else:
             labelled.append({**point, "label": label})
     return labelled
+
+
+def labels_of(swings: Swings) -> dict[str, Any] | None:
+    """Label what is new among the swing points, in `swings.labelled`; return the last one.
+
+    What then stands there is what `classify_swing_points` says of them; it is not to be changed.
+    """
+    points, labelled = swings.points, swings.labelled
+    for number in range(len(labelled), swings.confirmed):
+        labelled.append(_labelled(points[number], points, number))
+    newest = swings.newest
+    return None if newest is None else _labelled(newest, points, swings.confirmed)
+
+
+def _labelled(point: SwingPoint, points: list[SwingPoint], number: int) -> dict[str, Any]:
+    """Return a point with its label; peaks and lows alternate."""
+    value = point["value"]
+    last = points[number - 2]["value"] if number >= 2 else value
+    higher, plain, lower = _LABELS[point["type"]]
+    return {**point, "label": higher if value > last else lower if value < last else plain}
 
 
 def kind_and_value(point: Mapping[str, Any]) -> tuple[PivotKind, float]:

@@ -11,11 +11,17 @@ from math import nan
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from milo.ta.arguments import Floats, undefined
 
+Indices = NDArray[np.int64]
+
 # A block and its work arrays fit in the cache (L2 or L3); smaller ones drown in call overhead.
 _BLOCK = 65_536
+
+# So many places are looked at one by one before the whole series is.
+_FEW_PLACES = 256
 
 # Up to this length a loop in Python is quicker than numpy's calls.
 _SHORT_WINDOW = 64
@@ -135,6 +141,8 @@ def pin_constant_windows(series: Floats, period: int, mean: Floats) -> None:
         before, after = np.maximum(repeats - 1, 0), np.minimum(repeats + 2, len(series) - 1)
         is_run = (series[before] == series[repeats]) | (series[after] == series[repeats + 1])
         repeats = repeats[is_run]
+    if len(repeats) <= _FEW_PLACES:
+        repeats = repeats[_repeats_around(series, repeats, needed) >= needed]
     if not len(repeats):
         return
     repeats = np.flatnonzero(series[1:] == series[:-1])
@@ -144,6 +152,24 @@ def pin_constant_windows(series: Floats, period: int, mean: Floats) -> None:
     is_constant = ends - repeats[: len(ends)] == needed - 1
     at = ends[is_constant] + 1
     mean[at] = series[at]
+
+
+def _repeats_around(series: Floats, places: Indices, most: int) -> Indices:
+    """Return how many repeats follow each other around each place, which is one; at most `most`
+    are counted to either side."""
+    last = len(series) - 2
+    found = np.ones(len(places), np.int64)
+    for side in (-1, 1):
+        active = np.arange(len(places))
+        for step in range(1, most):
+            at = places[active] + side * step
+            is_inside = (at >= 0) & (at <= last)
+            active, at = active[is_inside], at[is_inside]
+            active = active[series[at] == series[at + 1]]
+            if not len(active):
+                break
+            found[active] += 1
+    return found
 
 
 def _window_extreme(choose: Any, series: Floats, period: int) -> Floats:

@@ -6,7 +6,7 @@ from array import array
 from bisect import bisect_left
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -72,7 +72,10 @@ class ZigZag:
     by less than the threshold. Until a first leg has been confirmed there is no point at all.
     """
 
-    __slots__ = ("_close", "_confirmed_at", "_leg", "_pivots", "_places", "_points", "_thresholds")
+    __slots__ = (
+        "_close", "_confirmed_at", "_labelled", "_leg", "_pivots", "_places", "_points",
+        "_running", "_thresholds", "_timed",
+    )  # fmt: skip
 
     def __init__(self, threshold: float | None, factor: float) -> None:
         """Begin without closes; the numbers are checked ones, of `zigzag`."""
@@ -83,6 +86,9 @@ class ZigZag:
         self._confirmed_at: list[int] = []
         self._places = array("q")
         self._points: list[SwingPoint] = []
+        self._timed: list[SwingPoint] = []
+        self._labelled: list[dict[str, Any]] = []
+        self._running = (0, 0, 0)
 
     def __len__(self) -> int:
         return len(self._close)
@@ -105,7 +111,11 @@ class ZigZag:
         """Forget the closes that came after a mark."""
         self._close, self._thresholds.total, leg, count = mark
         self._leg.restore(leg)
-        for found in (self._pivots, self._confirmed_at, self._places, self._points):
+        self._running = (0, 0, 0)
+        for found in (
+            self._pivots, self._confirmed_at, self._places,
+            self._points, self._timed, self._labelled,
+        ):  # fmt: skip
             del found[count:]
 
     @property
@@ -123,13 +133,24 @@ class ZigZag:
         if not confirmed:
             return None
         last = self._pivots[confirmed - 1]
-        first = last.index + 1
-        since = self._close[first:count]
-        if last.kind is PivotKind.LOW:
-            kind, index = PivotKind.PEAK, first + int(since.argmax())
-        else:
-            kind, index = PivotKind.LOW, first + int(since.argmin())
-        return Pivot(index, kind, float(self._close[index]), None)
+        is_up = last.kind is PivotKind.LOW
+        index = self._extreme_since(last.index + 1, count, is_up=is_up)
+        return Pivot(index, _PEAK if is_up else _LOW, self._close.item(index), None)
+
+    def _extreme_since(self, first: int, count: int, *, is_up: bool) -> int:
+        """Return the place of the leg's extreme; a leg may be long, so its beginning is known."""
+        start, seen, at = self._running
+        if start != first or count < seen:
+            seen, at = first, first
+        coming = self._close[seen:count]
+        if len(coming):
+            best = seen + int(coming.argmax() if is_up else coming.argmin())
+            value, known = self._close.item(best), self._close.item(at)
+            # A NaN is the extreme for good, as numpy has it.
+            if known == known and not (value <= known if is_up else value >= known):
+                at = best
+            self._running = (first, count, at)
+        return at
 
     def points(
         self, count: int | None = None, open_ms: NDArray[np.int64] | None = None
@@ -159,11 +180,44 @@ class ZigZag:
                 point["time"] = time
         return points
 
+    def swings(self, count: int, open_ms: NDArray[np.int64]) -> Swings:
+        """Return what `points` does, at the cost of what is new: its first part is shared.
 
-def _point_of(pivot: Pivot) -> SwingPoint:
+        `open_ms` is the same at each call, but for what has come.
+        """
+        confirmed = self.confirmed_count(count)
+        made = len(self._timed)
+        if made < confirmed:
+            self._timed += [
+                _point_of(pivot, open_ms.item(pivot.index))
+                for pivot in self._pivots[made:confirmed]
+            ]
+        last = self.provisional(count)
+        newest = None if last is None else _point_of(last, open_ms.item(last.index))
+        return Swings(self, count, confirmed, self._timed, self._labelled, last, newest)
+
+
+class Swings(NamedTuple):
+    """The swing points of a prefix of a ZigZag; nothing of them is to be changed."""
+
+    zigzag: ZigZag
+    rows: int
+    """How many candles there are."""
+    confirmed: int
+    """How many of `points` they confirm: the first ones. The others came later."""
+    points: list[SwingPoint]
+    labelled: list[dict[str, Any]]
+    """The same with their labels, as far as somebody has asked for them (see milo.ta.swings)."""
+    last: Pivot | None
+    """The running extreme."""
+    newest: SwingPoint | None
+    """The same as scripts see it."""
+
+
+def _point_of(pivot: Pivot, time: int | None = None) -> SwingPoint:
     return {
         "index": pivot.index,
-        "time": None,
+        "time": time,
         "value": pivot.value,
         "type": pivot.kind.value,
         "confirmed": pivot.confirmed_index is not None,

@@ -15,6 +15,7 @@ from aiohttp.typedefs import Middleware
 
 LOOPBACK_NAMES: Final = ("127.0.0.1", "localhost", "[::1]")
 SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
+KNOWN_METHODS: Final = SAFE_METHODS | {"POST"}
 _DEFAULT_HTTP_PORT = 80
 _FOREIGN = "not to be reached from another page: type this address, or use a bookmark"
 _OWN_FETCHES = frozenset({"same-origin", "none"})
@@ -49,11 +50,11 @@ class AccessRules:
     origins: frozenset[str]
 
     @classmethod
-    def for_port(cls, port: int) -> AccessRules:
-        """Return the rules of a server that listens on loopback at `port`."""
-        hosts = {f"{name}:{port}" for name in LOOPBACK_NAMES}
+    def for_port(cls, port: int, names: Sequence[str] = LOOPBACK_NAMES) -> AccessRules:
+        """Return the rules of a server that listens at `port` under these names."""
+        hosts = {f"{name}:{port}" for name in names}
         if port == _DEFAULT_HTTP_PORT:
-            hosts |= set(LOOPBACK_NAMES)
+            hosts |= set(names)
         return cls(frozenset(hosts), frozenset(f"http://{host}" for host in hosts))
 
     def denial(
@@ -63,10 +64,14 @@ class AccessRules:
         hosts: Sequence[str],
         origins: Sequence[str],
         fetch_sites: Sequence[str],
+        is_socket: bool = False,
+        has_bearer: bool = False,
     ) -> Denial | None:
         """Return why a request with these header values is refused; None where it may pass.
 
-        A header that is not sent is an empty sequence; one that is sent twice is refused.
+        A header that is not sent is an empty sequence; one that is sent twice is refused. What
+        changes something, and a WebSocket, must say its origin: browsers do, and a program that is
+        no browser sends a bearer token instead.
         """
         if len(hosts) != 1 or hosts[0].lower() not in self.hosts:
             return Denial(421, "this server answers only under the name of this computer")
@@ -74,8 +79,11 @@ class AccessRules:
             return Denial(403, _FOREIGN)
         if fetch_sites and (len(fetch_sites) != 1 or fetch_sites[0] not in _OWN_FETCHES):
             return Denial(403, _FOREIGN)
-        if method not in SAFE_METHODS:
-            return Denial(405, "only GET and HEAD are known here")
+        if method not in KNOWN_METHODS:
+            return Denial(405, "only GET, HEAD and POST are known here")
+        needs_origin = is_socket or method not in SAFE_METHODS
+        if needs_origin and not origins and not has_bearer:
+            return Denial(403, "a request of this kind must say its origin")
         return None
 
 
@@ -92,17 +100,25 @@ def access_middleware(rules: AccessRules) -> Middleware:
             hosts=request.headers.getall(hdrs.HOST, []),
             origins=request.headers.getall(hdrs.ORIGIN, []),
             fetch_sites=request.headers.getall("Sec-Fetch-Site", []),
+            is_socket=hdrs.UPGRADE in request.headers,
+            has_bearer=bearer_of(request) is not None,
         )
         if denial is None:
             return await handler(request)
         response = web.json_response({"error": denial.reason}, status=denial.status)
         if denial.status == 405:
-            response.headers[hdrs.ALLOW] = "GET, HEAD"
+            response.headers[hdrs.ALLOW] = "GET, HEAD, POST"
         # What the client still wants to send is not read.
         response.force_close()
         return response
 
     return check
+
+
+def bearer_of(request: web.Request) -> str | None:
+    """Return the bearer token that a request carries."""
+    kind, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+    return token.strip() if kind.lower() == "bearer" and token.strip() else None
 
 
 async def add_security_headers(request: web.Request, response: web.StreamResponse) -> None:

@@ -5,30 +5,41 @@
  * that rises is hollow, one that falls is filled: colour is never the only sign.
  */
 
-import { compact, countdown, fixed, openTime } from "../lib/format.js";
+import { countdown, fixed } from "../lib/format.js";
+import { lowerBound } from "./columns.js";
 
 /**
- * What every drawing function needs to know.
+ * What every drawing function needs to know; lengths are device pixels.
  * @typedef {object} Paint
  * @property {CanvasRenderingContext2D} ctx
  * @property {number} dpr
  * @property {Record<string, string>} theme   colours by token name
- * @property {Layout} layout
- * @property {import("./data.js").Series} series
- * @property {import("./scale.js").PriceScale} scale  device pixels
- * @property {(slot: number) => number} xOf  device pixels of a slot's middle
- * @property {number} spacing                device pixels of a slot
- * @property {number} from                   first visible candle
- * @property {number} to                     one after the last visible candle
- * @property {number} decimals               of a price
- * @property {Tag[]} tags                    labels for the price axis, drawn last
+ * @property {Record<string, string>} words   texts by name
+ * @property {string} zone                    whose wall time is shown
+ * @property {number} width                   of the canvas
+ * @property {number} height
+ * @property {number} right                   the plot's right edge
+ * @property {number} bottom                  the lowest pane's bottom
+ * @property {Pane[]} panes                   from top to bottom, the price first
+ * @property {Pane} pane                      the one that is drawn now
+ * @property {import("./scale.js").PriceScale} scale  of that pane
+ * @property {import("./columns.js").Series} series
+ * @property {number} from                    first visible candle
+ * @property {number} to                      one after the last visible candle
+ * @property {number} spacing                 of a slot
+ * @property {(slot: number) => number} xOf   of a slot's middle
+ * @property {(x: number) => number} slotAt   the reverse
+ * @property {number} decimals                of a price
+ * @property {Tag[]} tags                     labels for the price axis, drawn last
  */
 
 /**
- * @typedef {{width: number, height: number, right: number, bottom: number, priceTop: number,
- *   priceBottom: number, volumeTop: number, volumeBottom: number}} Layout  device pixels
+ * @typedef {import("./panes.js").Pane} Pane
  * @typedef {{y: number, text: string, fill: string, ink: string, note?: string}} Tag
  */
+
+/** @type {Map<string, number>} */
+const widths = new Map();
 
 /**
  * @param {Paint} paint
@@ -40,6 +51,32 @@ export function setFont(paint, size, weight = 400) {
 }
 
 /**
+ * Width of a text in the present font; measuring costs more than drawing, so it is remembered.
+ * @param {CanvasRenderingContext2D} ctx
+ * @param {string} text
+ */
+export function widthOf(ctx, text) {
+  const key = ctx.font + text;
+  let width = widths.get(key);
+  if (width === undefined) {
+    if (widths.size > 3000) widths.clear();
+    width = ctx.measureText(text).width;
+    widths.set(key, width);
+  }
+  return width;
+}
+
+/**
+ * @param {CanvasRenderingContext2D} ctx
+ * @param {CanvasTextAlign} align
+ * @param {CanvasTextBaseline} baseline
+ */
+export function alignText(ctx, align, baseline) {
+  ctx.textAlign = align;
+  ctx.textBaseline = baseline;
+}
+
+/**
  * Draw a horizontal line of one CSS pixel.
  * @param {Paint} paint
  * @param {number} y
@@ -47,7 +84,7 @@ export function setFont(paint, size, weight = 400) {
  * @param {number[]} [dash] CSS pixels
  */
 export function horizontal(paint, y, colour, dash = []) {
-  const { ctx, dpr, layout } = paint;
+  const { ctx, dpr } = paint;
   const width = lineWidth(dpr);
   const middle = Math.round(y) + (width % 2) / 2;
   ctx.strokeStyle = colour;
@@ -55,7 +92,7 @@ export function horizontal(paint, y, colour, dash = []) {
   ctx.setLineDash(dash.map((length) => length * dpr));
   ctx.beginPath();
   ctx.moveTo(0, middle);
-  ctx.lineTo(layout.right, middle);
+  ctx.lineTo(paint.right, middle);
   ctx.stroke();
   ctx.setLineDash([]);
 }
@@ -64,31 +101,74 @@ export function horizontal(paint, y, colour, dash = []) {
 export const lineWidth = (dpr) => Math.max(1, Math.floor(dpr));
 
 /**
+ * Run `draw` clipped to the paint's pane: what leaves it is cut, never bent.
  * @param {Paint} paint
- * @param {number[]} prices
+ * @param {(paint: Paint) => void} draw
+ */
+export function clipped(paint, draw) {
+  const { ctx, pane } = paint;
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(0, pane.top, paint.right, pane.bottom - pane.top);
+  ctx.clip();
+  draw(paint);
+  ctx.restore();
+}
+
+/**
+ * Visit what stands in each column of `step` pixels: its x, its first place and the one after.
+ * @param {Paint} paint
+ * @param {Float64Array} slot  ascending
+ * @param {number} from
+ * @param {number} to
+ * @param {number} step
+ * @param {(x: number, from: number, to: number) => void} visit
+ */
+export function eachColumn(paint, slot, from, to, step, visit) {
+  while (from < to) {
+    const x = Math.floor(paint.xOf(slot[from]) / step) * step;
+    const edge = paint.slotAt(x + step);
+    // No two stand in one slot: the next column's first is not far.
+    const most = Math.min(to, from + 2 + Math.ceil(edge - slot[from]));
+    const next = lowerBound(slot, from + 1, most, edge);
+    visit(x, from, next);
+    from = next;
+  }
+}
+
+/**
+ * Grid and guide lines of a pane, and its border to the one above.
+ * @param {Paint} paint
  * @param {{slot: number}[]} times
  */
-export function drawGrid(paint, prices, times) {
-  const { ctx, layout, theme, scale, dpr } = paint;
-  const width = lineWidth(dpr);
+export function drawGrid(paint, times) {
+  const { ctx, pane, theme, scale } = paint;
+  const width = lineWidth(paint.dpr);
   ctx.fillStyle = theme.grid;
-  for (const value of prices) ctx.fillRect(0, Math.round(scale.yOf(value)), layout.right, width);
-  for (const { slot } of times) ctx.fillRect(Math.round(paint.xOf(slot)), 0, width, layout.bottom);
+  for (const value of pane.ticks) ctx.fillRect(0, Math.round(scale.yOf(value)), paint.right, width);
+  for (const { slot } of times) {
+    ctx.fillRect(Math.round(paint.xOf(slot)), pane.top, width, pane.bottom - pane.top);
+  }
+  for (const guide of pane.guides) horizontal(paint, scale.yOf(guide), theme.muted, [1, 4]);
+  if (pane.top === 0) return;
+  ctx.fillStyle = theme.edge;
+  ctx.fillRect(0, pane.top, paint.width, width);
 }
 
 /**
  * @param {Paint} paint
- * @param {string} title
+ * @param {string} text
+ * @param {number} y
  */
-export function drawTitle(paint, title) {
-  const { ctx, layout, theme, dpr } = paint;
+export function drawTitle(paint, text, y) {
+  const { ctx, dpr } = paint;
+  if (text === "") return;
   setFont(paint, 11);
-  ctx.fillStyle = theme.muted;
-  ctx.textAlign = "left";
-  ctx.textBaseline = "top";
-  // In the volume pane, where no label of a level can cover it.
-  const y = layout.volumeTop < layout.bottom ? layout.volumeTop + 6 * dpr : layout.bottom - 18 * dpr;
-  ctx.fillText(title, 8 * dpr, y, layout.right - 16 * dpr);
+  ctx.fillStyle = paint.theme.surface;
+  ctx.fillRect(6 * dpr, y - 2 * dpr, Math.min(widthOf(ctx, text), paint.right - 16 * dpr) + 4 * dpr, 15 * dpr);
+  ctx.fillStyle = paint.theme.muted;
+  alignText(ctx, "left", "top");
+  ctx.fillText(text, 8 * dpr, y, paint.right - 16 * dpr);
 }
 
 /**
@@ -96,64 +176,81 @@ export function drawTitle(paint, title) {
  * @param {Paint} paint
  */
 export function drawGaps(paint) {
-  const { ctx, series, layout, theme, dpr } = paint;
-  for (let i = Math.max(1, paint.from); i < Math.min(series.count, paint.to + 1); i += 1) {
-    if (series.slot[i] - series.slot[i - 1] < 1.5) continue;
-    const left = Math.round(paint.xOf(series.slot[i - 1] + 0.5));
-    const right = Math.round(paint.xOf(series.slot[i] - 0.5));
-    ctx.save();
-    ctx.beginPath();
-    ctx.rect(left, 0, Math.max(1, right - left), layout.bottom);
-    ctx.clip();
+  const { ctx, series, theme, dpr } = paint;
+  let drawn = -1;
+  for (const i of series.gaps) {
+    if (i < paint.from) continue;
+    if (i > paint.to || i >= series.end) break;
+    const left = Math.max(drawn, Math.round(paint.xOf(series.slot[i - 1] + 0.5)));
+    const right = Math.max(left + 1, Math.round(paint.xOf(series.slot[i] - 0.5)));
+    if (right <= drawn) continue;
+    drawn = right;
     ctx.fillStyle = theme.gap;
-    ctx.fillRect(left, 0, right - left, layout.bottom);
-    hatch(ctx, left, right, layout.bottom, theme.hatch, dpr);
-    ctx.restore();
-    const text = `${series.missingBefore(i)} missing`;
+    ctx.fillRect(left, 0, right - left, paint.bottom);
+    if (right - left < 4 * dpr) continue;
+    hatch(paint, left, right);
+    const text = `${series.missingBefore(i)} ${paint.words.missing}`;
     setFont(paint, 10);
-    if (ctx.measureText(text).width < right - left - 6 * dpr) {
+    if (widthOf(ctx, text) < right - left - 6 * dpr) {
       ctx.fillStyle = theme.muted;
-      ctx.textAlign = "center";
-      ctx.textBaseline = "bottom";
-      ctx.fillText(text, (left + right) / 2, layout.priceBottom - 4 * dpr);
+      alignText(ctx, "center", "bottom");
+      ctx.fillText(text, (left + right) / 2, paint.panes[0].bottom - 4 * dpr);
     }
   }
 }
 
 /**
- * @param {CanvasRenderingContext2D} ctx
+ * @param {Paint} paint
  * @param {number} left
  * @param {number} right
- * @param {number} height
- * @param {string} colour
- * @param {number} dpr
  */
-function hatch(ctx, left, right, height, colour, dpr) {
-  ctx.strokeStyle = colour;
+function hatch({ ctx, theme, dpr, bottom }, left, right) {
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(left, 0, right - left, bottom);
+  ctx.clip();
+  ctx.strokeStyle = theme.hatch;
   ctx.lineWidth = lineWidth(dpr);
   ctx.beginPath();
-  for (let x = left - height; x < right; x += Math.round(8 * dpr)) {
-    ctx.moveTo(x, height);
-    ctx.lineTo(x + height, 0);
+  for (let x = left - bottom; x < right; x += Math.round(8 * dpr)) {
+    ctx.moveTo(x, bottom);
+    ctx.lineTo(x + bottom, 0);
   }
   ctx.stroke();
+  ctx.restore();
 }
 
+/** Whether candles are too narrow for bodies. @param {Paint} paint */
+export const isDense = (paint) => paint.spacing < 2 * lineWidth(paint.dpr);
+
 /**
+ * Volume from the pane's bottom; of several candles in a pixel column the largest.
  * @param {Paint} paint
- * @param {number} highest the largest volume in view
  */
-export function drawVolume(paint, highest) {
-  const { ctx, series, layout, theme } = paint;
-  const room = layout.volumeBottom - layout.volumeTop;
-  if (highest <= 0) return;
-  const width = bodyWidth(paint);
-  for (let i = paint.from; i < paint.to; i += 1) {
-    ctx.fillStyle = series.close[i] >= series.open[i] ? theme.upFaint : theme.downFaint;
-    const height = Math.max(1, Math.round((series.volume[i] / highest) * room));
-    const x = Math.round(paint.xOf(series.slot[i])) - (width >> 1);
-    ctx.fillRect(x, layout.volumeBottom - height, width, height);
+export function drawVolume(paint) {
+  const { ctx, series, theme, scale, pane } = paint;
+  const { slot, open, close, volume } = series;
+  /** @type {[number[], number[]]} */
+  const bars = [[], []];
+  const width = isDense(paint) ? lineWidth(paint.dpr) : bodyWidth(paint);
+  const top = (/** @type {number} */ value) => Math.min(pane.bottom - 1, Math.round(scale.yOf(value)));
+  if (isDense(paint)) {
+    const most = series.most("volume");
+    eachColumn(paint, slot, paint.from, paint.to, width, (x, from, to) => {
+      const isUp = close[to - 1] >= open[from];
+      bars[isUp ? 0 : 1].push(x, top(most.over(from, to)));
+    });
+  } else {
+    for (let i = paint.from; i < paint.to; i += 1) {
+      bars[close[i] >= open[i] ? 0 : 1].push(Math.round(paint.xOf(slot[i])) - (width >> 1), top(volume[i]));
+    }
   }
+  bars.forEach((list, kind) => {
+    ctx.fillStyle = kind === 0 ? theme.upFaint : theme.downFaint;
+    for (let k = 0; k < list.length; k += 2) {
+      ctx.fillRect(list[k], list[k + 1], width, pane.bottom - list[k + 1]);
+    }
+  });
 }
 
 /**
@@ -169,13 +266,14 @@ export function bodyWidth(paint) {
 
 /** @param {Paint} paint */
 export function drawCandles(paint) {
-  if (paint.spacing < 2 * lineWidth(paint.dpr)) drawColumns(paint);
+  if (isDense(paint)) drawColumns(paint);
   else drawBodies(paint);
 }
 
 /** @param {Paint} paint */
 function drawBodies(paint) {
   const { ctx, series, theme, scale } = paint;
+  const { slot, open, high, low, close } = series;
   const wick = lineWidth(paint.dpr);
   const width = bodyWidth(paint);
   const canBeHollow = width >= 3 * wick;
@@ -183,14 +281,19 @@ function drawBodies(paint) {
   for (const isUp of [true, false]) {
     ctx.fillStyle = isUp ? theme.up : theme.down;
     for (let i = paint.from; i < end; i += 1) {
-      if (series.close[i] >= series.open[i] !== isUp) continue;
-      const middle = Math.round(paint.xOf(series.slot[i])) - (wick >> 1);
+      if (close[i] >= open[i] !== isUp) continue;
+      const middle = Math.round(paint.xOf(slot[i])) - (wick >> 1);
+      const highest = Math.round(scale.yOf(high[i]));
+      const lowest = Math.round(scale.yOf(low[i]));
+      if (width === wick) {
+        ctx.fillRect(middle, highest, wick, Math.max(wick, lowest - highest));
+        continue;
+      }
       const left = middle - (width - wick) / 2;
-      const [top, bottom] = bodyOf(series, i, scale, wick);
-      const high = Math.round(scale.yOf(series.high[i]));
-      const low = Math.round(scale.yOf(series.low[i]));
-      if (high < top) ctx.fillRect(middle, high, wick, top - high);
-      if (low > bottom) ctx.fillRect(middle, bottom, wick, low - bottom);
+      const top = Math.round(scale.yOf(isUp ? close[i] : open[i]));
+      const bottom = Math.max(top + wick, Math.round(scale.yOf(isUp ? open[i] : close[i])));
+      if (highest < top) ctx.fillRect(middle, highest, wick, top - highest);
+      if (lowest > bottom) ctx.fillRect(middle, bottom, wick, lowest - bottom);
       if (isUp && canBeHollow && bottom - top > 2 * wick) {
         hollow(ctx, left, top, width, bottom - top, wick);
       } else {
@@ -198,21 +301,7 @@ function drawBodies(paint) {
       }
     }
   }
-  if (series.hasForming && paint.to === series.count) drawForming(paint);
-}
-
-/**
- * @param {import("./data.js").Series} series
- * @param {number} i
- * @param {import("./scale.js").PriceScale} scale
- * @param {number} least
- * @returns {[number, number]} top and bottom of the body
- */
-function bodyOf(series, i, scale, least) {
-  const open = Math.round(scale.yOf(series.open[i]));
-  const close = Math.round(scale.yOf(series.close[i]));
-  const top = Math.min(open, close);
-  return [top, Math.max(top + least, Math.max(open, close))];
+  if (series.hasForming && paint.to === series.end) drawForming(paint);
 }
 
 /**
@@ -235,17 +324,19 @@ function hollow(ctx, x, y, width, height, edge) {
  * @param {Paint} paint
  */
 function drawForming(paint) {
-  const { ctx, series, theme, scale, dpr, layout } = paint;
+  const { ctx, series, theme, scale, dpr, pane } = paint;
   const i = series.last;
   const wick = lineWidth(dpr);
   const width = bodyWidth(paint);
   const isUp = series.close[i] >= series.open[i];
   const middle = Math.round(paint.xOf(series.slot[i])) - (wick >> 1);
   const left = middle - (width - wick) / 2;
-  const [top, bottom] = bodyOf(series, i, scale, wick);
+  const [open, close] = [scale.yOf(series.open[i]), scale.yOf(series.close[i])];
+  const top = Math.round(Math.min(open, close));
+  const bottom = Math.max(top + wick, Math.round(Math.max(open, close)));
   const band = Math.max(width, Math.round(paint.spacing));
   ctx.fillStyle = theme.formingBand;
-  ctx.fillRect(middle - (band >> 1), 0, band, layout.bottom);
+  ctx.fillRect(middle - (band >> 1), pane.top, band, pane.bottom - pane.top);
   ctx.fillStyle = isUp ? theme.up : theme.down;
   const high = Math.round(scale.yOf(series.high[i]));
   const low = Math.round(scale.yOf(series.low[i]));
@@ -272,25 +363,17 @@ function drawForming(paint) {
  */
 function drawColumns(paint) {
   const { ctx, series, theme, scale } = paint;
+  const { open, close } = series;
   const wick = lineWidth(paint.dpr);
   /** @type {[number[], number[]]} */
   const bars = [[], []];
-  let i = paint.from;
-  while (i < paint.to) {
-    const x = Math.floor(paint.xOf(series.slot[i]) / wick) * wick;
-    const open = series.open[i];
-    let high = series.high[i];
-    let low = series.low[i];
-    let close = series.close[i];
-    for (i += 1; i < paint.to; i += 1) {
-      if (Math.floor(paint.xOf(series.slot[i]) / wick) * wick !== x) break;
-      if (series.high[i] > high) high = series.high[i];
-      if (series.low[i] < low) low = series.low[i];
-      close = series.close[i];
-    }
-    const top = Math.round(scale.yOf(high));
-    bars[close >= open ? 0 : 1].push(x, top, Math.max(wick, Math.round(scale.yOf(low)) - top));
-  }
+  const most = series.most("high");
+  const least = series.least("low");
+  eachColumn(paint, series.slot, paint.from, paint.to, wick, (x, from, to) => {
+    const top = Math.round(scale.yOf(most.over(from, to)));
+    const bottom = Math.round(scale.yOf(least.over(from, to)));
+    bars[close[to - 1] >= open[from] ? 0 : 1].push(x, top, Math.max(wick, bottom - top));
+  });
   bars.forEach((list, kind) => {
     ctx.fillStyle = kind === 0 ? theme.up : theme.down;
     for (let k = 0; k < list.length; k += 3) ctx.fillRect(list[k], list[k + 1], wick, list[k + 2]);
@@ -303,89 +386,92 @@ function drawColumns(paint) {
  * @param {number | null} venueNowMs
  */
 export function drawLastPrice(paint, venueNowMs) {
-  const { series, scale, theme, layout } = paint;
-  if (series.count === 0) return;
+  const { series, scale, theme, pane } = paint;
   const i = series.last;
   const close = series.close[i];
   const colour = close >= series.open[i] ? theme.up : theme.down;
   const y = scale.yOf(close);
-  const isInView = y >= layout.priceTop && y <= layout.priceBottom;
-  if (isInView) horizontal(paint, y, colour, [1, 3]);
+  if (y >= pane.top && y <= pane.bottom) horizontal(paint, y, colour, [1, 3]);
   const isCounting = series.hasForming && venueNowMs !== null;
   const note = isCounting ? countdown(series.formingCloseMs - venueNowMs) : undefined;
   paint.tags.push({ y, text: fixed(close, paint.decimals), fill: colour, ink: theme.tagInk, note });
 }
 
 /**
+ * The empty axes: the price axis at the right, the time axis below.
  * @param {Paint} paint
- * @param {number[]} prices
  * @param {{slot: number, label: string, isMajor: boolean}[]} times
  */
-export function drawAxes(paint, prices, times) {
-  const { ctx, layout, theme, scale, dpr } = paint;
-  ctx.fillStyle = theme.surface;
-  ctx.fillRect(layout.right, 0, layout.width - layout.right, layout.height);
-  ctx.fillRect(0, layout.bottom, layout.width, layout.height - layout.bottom);
+export function drawAxes(paint, times) {
+  const { ctx, theme, dpr, right, bottom } = paint;
+  const line = lineWidth(dpr);
   ctx.fillStyle = theme.edge;
-  ctx.fillRect(layout.right, 0, lineWidth(dpr), layout.bottom);
-  ctx.fillRect(0, layout.bottom, layout.width, lineWidth(dpr));
-  ctx.fillRect(0, layout.volumeTop, layout.width, lineWidth(dpr));
+  ctx.fillRect(right, 0, line, bottom);
+  ctx.fillRect(0, bottom, paint.width, line);
   setFont(paint, 11);
-  ctx.fillStyle = theme.muted;
-  ctx.textAlign = "left";
-  ctx.textBaseline = "middle";
-  const taken = placedTags(paint);
-  for (const value of prices) {
-    const y = scale.yOf(value);
-    if (y < 8 * dpr || y > layout.priceBottom - 6 * dpr) continue;
-    const isCovered = taken.some(({ top, height }) => y > top - 6 * dpr && y < top + height + 6 * dpr);
-    if (isCovered) continue;
-    ctx.fillText(fixed(value, paint.decimals), layout.right + 8 * dpr, y);
-  }
-  ctx.textAlign = "center";
+  alignText(ctx, "center", "middle");
   for (const { slot, label, isMajor } of times) {
-    const half = ctx.measureText(label).width / 2;
-    const x = Math.min(Math.max(paint.xOf(slot), half + 2 * dpr), layout.right - half);
+    const half = widthOf(ctx, label) / 2;
+    const x = Math.min(Math.max(paint.xOf(slot), half + 2 * dpr), right - half);
     ctx.fillStyle = isMajor ? theme.text : theme.muted;
-    ctx.fillText(label, x, layout.bottom + 13 * dpr);
+    ctx.fillText(label, x, bottom + 13 * dpr);
   }
 }
 
 /**
+ * The labels of a pane's axis, where no tag stands.
  * @param {Paint} paint
- * @param {number} highest
  */
-export function drawVolumeAxis(paint, highest) {
-  const { ctx, layout, theme, dpr } = paint;
-  if (highest <= 0) return;
-  setFont(paint, 10);
-  ctx.fillStyle = theme.muted;
-  ctx.textAlign = "left";
-  ctx.textBaseline = "top";
-  ctx.fillText(compact(highest), layout.right + 8 * dpr, layout.volumeTop + 5 * dpr);
+export function drawLabels(paint) {
+  const { ctx, pane, dpr } = paint;
+  const taken = placedTags(paint);
+  setFont(paint, 11);
+  ctx.fillStyle = paint.theme.muted;
+  alignText(ctx, "left", "middle");
+  for (const value of pane.ticks) {
+    const y = paint.scale.yOf(value);
+    if (y < pane.top + 7 * dpr || y > pane.bottom - 6 * dpr) continue;
+    const isCovered = taken.some(({ top, height }) => y > top - 6 * dpr && y < top + height + 6 * dpr);
+    if (!isCovered) ctx.fillText(pane.text(value), paint.right + 8 * dpr, y);
+  }
 }
+
+/** @param {number} decimals */
+export const priceText = (decimals) => (/** @type {number} */ value) => fixed(value, decimals);
 
 /**
  * Where the labels of the price axis stand, moved apart where they would overlap.
  * @param {Paint} paint
  */
 function placedTags(paint) {
-  const { layout, dpr } = paint;
+  const { pane, dpr } = paint;
+  if (pane.top > 0) return [];
   const sorted = paint.tags
     .map((tag) => ({ ...tag, height: (tag.note === undefined ? 18 : 31) * dpr }))
     .sort((a, b) => a.y - b.y);
-  let floor = 0;
-  const tops = sorted.map((tag) => {
-    const top = Math.max(floor, Math.min(tag.y, layout.priceBottom) - 9 * dpr);
-    floor = top + tag.height + dpr;
-    return top;
-  });
-  let ceiling = layout.priceBottom;
-  for (let k = sorted.length - 1; k >= 0; k -= 1) {
-    tops[k] = Math.min(tops[k], ceiling - sorted[k].height);
-    ceiling = tops[k] - dpr;
-  }
+  const tops = apart(sorted.map((tag) => Math.min(tag.y, pane.bottom) - 9 * dpr),
+    sorted.map((tag) => tag.height + dpr), 0, pane.bottom);
   return sorted.map((tag, k) => ({ ...tag, top: Math.round(tops[k]) }));
+}
+
+/**
+ * Push boxes apart that would overlap, within floor and ceiling.
+ * @param {number[]} tops  ascending
+ * @param {number[]} heights
+ * @param {number} floor
+ * @param {number} ceiling
+ */
+export function apart(tops, heights, floor, ceiling) {
+  const placed = tops.map((top, k) => {
+    const at = Math.max(floor, top);
+    floor = at + heights[k];
+    return at;
+  });
+  for (let k = placed.length - 1; k >= 0; k -= 1) {
+    placed[k] = Math.min(placed[k], ceiling - heights[k]);
+    ceiling = placed[k];
+  }
+  return placed;
 }
 
 /**
@@ -402,70 +488,21 @@ export function drawTags(paint) {
  * @param {Tag & {height: number}} tag
  * @param {number} top
  */
-function drawTag(paint, tag, top) {
-  const { ctx, layout, dpr } = paint;
-  const left = layout.right;
-  const arrow = tag.y < 0 ? "▲" : tag.y > layout.priceBottom ? "▼" : "";
+export function drawTag(paint, tag, top) {
+  const { ctx, dpr, right } = paint;
+  const arrow = tag.y < 0 ? "▲" : tag.y > paint.pane.bottom ? "▼" : "";
   ctx.fillStyle = tag.fill;
-  ctx.fillRect(left, top, layout.width - left, tag.height);
+  ctx.fillRect(right, top, paint.width - right, tag.height);
   ctx.fillStyle = tag.ink;
-  ctx.textAlign = "left";
-  ctx.textBaseline = "middle";
+  alignText(ctx, "left", "middle");
   setFont(paint, 11, 600);
-  ctx.fillText(tag.text, left + 8 * dpr, top + 9.5 * dpr);
+  ctx.fillText(tag.text, right + 8 * dpr, top + 9.5 * dpr);
   if (arrow !== "") {
     setFont(paint, 7);
-    ctx.fillText(arrow, left + dpr, top + 9.5 * dpr);
+    ctx.fillText(arrow, right + dpr, top + 9.5 * dpr);
   }
   if (tag.note !== undefined) {
     setFont(paint, 10);
-    ctx.fillText(tag.note, left + 8 * dpr, top + 22.5 * dpr);
+    ctx.fillText(tag.note, right + 8 * dpr, top + 22.5 * dpr);
   }
-}
-
-/**
- * @param {Paint} paint
- * @param {{x: number, y: number | null, slot: number}} at  device pixels
- */
-export function drawCrosshair(paint, at) {
-  const { ctx, layout, theme, dpr, scale, series } = paint;
-  const width = lineWidth(dpr);
-  ctx.strokeStyle = theme.crosshair;
-  ctx.lineWidth = width;
-  ctx.setLineDash([4 * dpr, 4 * dpr]);
-  ctx.beginPath();
-  const x = Math.round(at.x) + (width % 2) / 2;
-  ctx.moveTo(x, 0);
-  ctx.lineTo(x, layout.bottom);
-  if (at.y !== null) {
-    const y = Math.round(at.y) + (width % 2) / 2;
-    ctx.moveTo(0, y);
-    ctx.lineTo(layout.right, y);
-  }
-  ctx.stroke();
-  ctx.setLineDash([]);
-  if (at.y !== null && at.y < layout.priceBottom) {
-    const text = fixed(scale.priceOf(at.y), paint.decimals);
-    const tag = { y: at.y, text, fill: theme.crosshairTag, ink: theme.crosshairInk };
-    drawTag(paint, { ...tag, height: 18 * dpr }, Math.round(at.y - 9 * dpr));
-  }
-  drawTimeTag(paint, at.x, openTime(series.timeOfSlot(at.slot), series.intervalMs));
-}
-
-/**
- * @param {Paint} paint
- * @param {number} middle
- * @param {string} text
- */
-function drawTimeTag(paint, middle, text) {
-  const { ctx, layout, theme, dpr } = paint;
-  setFont(paint, 11, 600);
-  const width = ctx.measureText(text).width + 14 * dpr;
-  const left = Math.min(Math.max(0, middle - width / 2), layout.right - width);
-  ctx.fillStyle = theme.crosshairTag;
-  ctx.fillRect(Math.round(left), layout.bottom, Math.round(width), 22 * dpr);
-  ctx.fillStyle = theme.crosshairInk;
-  ctx.textAlign = "left";
-  ctx.textBaseline = "middle";
-  ctx.fillText(text, left + 7 * dpr, layout.bottom + 12 * dpr);
 }

@@ -8,8 +8,31 @@ const TAP_SLOP_PX = 6;
 const WHEEL_ZOOM = 0.0015;
 const KEY_ZOOM = 1.25;
 const KEY_PAN_SHARE = 0.1;
+const AXIS_DRAG = 0.006;
 
-/** @typedef {import("./view.js").Chart} Chart */
+/**
+ * What is listened for. A chart without a price axis of its own leaves out the last ones.
+ * @typedef {object} Chart
+ * @property {number} plotWidth  CSS pixels, left of the price axis
+ * @property {{first?: number, last: number}} series
+ * @property {() => number} zoomCentre
+ * @property {(x: number, factor: number) => void} zoomAt
+ * @property {(pixels: number) => void} panBy
+ * @property {(x: number, y: number) => void} point
+ * @property {() => void} unpoint
+ * @property {(candles: number) => void} step
+ * @property {(index: number) => void} pointAt
+ * @property {() => number} crosshairIndex
+ * @property {() => void} fit
+ * @property {() => void} goLive
+ * @property {() => void} reset
+ * @property {(y: number) => {name: string} | null} [paneAt]
+ * @property {(pane: string, factor: number) => void} [scaleBy]
+ * @property {(pane: string, pixels: number) => void} [shiftBy]
+ * @property {(pane: string) => void} [resetScale]
+ * @property {boolean} [isLog]
+ * @property {(isLog: boolean) => void} [setLog]
+ */
 
 /**
  * Zoom one step in (1) or out (-1), as a key or a button does.
@@ -66,16 +89,26 @@ function actionOf(key, isShift) {
       return (chart) => chart.panBy(chart.plotWidth * 0.9);
     case "PageDown":
       return (chart) => chart.panBy(-chart.plotWidth * 0.9);
+    case "ArrowUp":
+      if (isShift) return (chart) => chart.scaleBy?.("price", KEY_ZOOM);
+      return (chart) => zoomStep(chart, 1);
+    case "ArrowDown":
+      if (isShift) return (chart) => chart.scaleBy?.("price", 1 / KEY_ZOOM);
+      return (chart) => zoomStep(chart, -1);
     case "+":
     case "=":
-    case "ArrowUp":
       return (chart) => zoomStep(chart, 1);
     case "-":
     case "_":
-    case "ArrowDown":
       return (chart) => zoomStep(chart, -1);
     case "Home":
-      return (chart) => chart.pointAt(0);
+      return (chart) => chart.pointAt(chart.series.first ?? 0);
+    case "a":
+    case "A":
+      return (chart) => chart.resetScale?.("price");
+    case "g":
+    case "G":
+      return (chart) => chart.setLog?.(!chart.isLog);
     case "End":
       return (chart) => {
         chart.goLive();
@@ -107,7 +140,13 @@ function onWheel(event, box, chart) {
     chart.panBy(-(event.deltaX || event.deltaY) * unit);
     return;
   }
-  const x = Math.min(event.clientX - box.getBoundingClientRect().left, chart.plotWidth);
+  const rect = box.getBoundingClientRect();
+  const pane = chart.paneAt?.(event.clientY - rect.top);
+  if (pane && event.clientX - rect.left > chart.plotWidth) {
+    chart.scaleBy?.(pane.name, Math.exp(-event.deltaY * unit * WHEEL_ZOOM));
+    return;
+  }
+  const x = Math.min(event.clientX - rect.left, chart.plotWidth);
   // A pinch on a touchpad arrives as a wheel with Ctrl and small steps.
   const strength = WHEEL_ZOOM * (event.ctrlKey ? 6 : 1);
   chart.zoomAt(x, Math.exp(-Math.max(-300, Math.min(300, event.deltaY * unit)) * strength));
@@ -127,6 +166,9 @@ class Pointers {
     this.isPointing = false;
     this.hasMoved = false;
     this.pressTimer = 0;
+    /** The pane in which the drag began, and whether on its axis. @type {string | null} */
+    this.pane = null;
+    this.isOnAxis = false;
     box.addEventListener("pointerdown", (event) => this.#onDown(event));
     box.addEventListener("pointermove", (event) => this.#onMove(event));
     box.addEventListener("pointerup", (event) => this.#onUp(event));
@@ -134,14 +176,19 @@ class Pointers {
     box.addEventListener("pointerleave", (event) => {
       if (event.pointerType === "mouse" && this.down.size === 0) chart.unpoint();
     });
-    box.addEventListener("dblclick", () => chart.reset());
+    box.addEventListener("dblclick", (event) => {
+      const { x, y } = this.#at(event);
+      const pane = chart.paneAt?.(y);
+      if (pane && x > chart.plotWidth) chart.resetScale?.(pane.name);
+      else chart.reset();
+    });
     // A long press of ours must not open the browser's menu.
     box.addEventListener("contextmenu", (event) => {
       if (this.isPointing) event.preventDefault();
     });
   }
 
-  /** @param {PointerEvent} event */
+  /** @param {MouseEvent} event */
   #at(event) {
     const rect = this.box.getBoundingClientRect();
     return { x: event.clientX - rect.left, y: event.clientY - rect.top };
@@ -155,7 +202,9 @@ class Pointers {
     this.down.set(event.pointerId, at);
     this.hasMoved = this.down.size > 1;
     clearTimeout(this.pressTimer);
-    if (event.pointerType !== "mouse" && this.down.size === 1) {
+    this.pane = this.chart.paneAt?.(at.y)?.name ?? null;
+    this.isOnAxis = this.pane !== null && at.x > this.chart.plotWidth;
+    if (event.pointerType !== "mouse" && this.down.size === 1 && !this.isOnAxis) {
       this.isPointing = false;
       this.pressTimer = setTimeout(() => {
         this.isPointing = true;
@@ -190,7 +239,12 @@ class Pointers {
     this.hasMoved = true;
     clearTimeout(this.pressTimer);
     this.box.classList.add("panning");
+    if (this.isOnAxis && this.pane !== null) {
+      this.chart.scaleBy?.(this.pane, Math.exp((before.y - at.y) * AXIS_DRAG));
+      return true;
+    }
     this.chart.panBy(at.x - before.x);
+    if (this.pane !== null) this.chart.shiftBy?.(this.pane, at.y - before.y);
     if (pointerType === "mouse") this.chart.point(at.x, at.y);
     return true;
   }

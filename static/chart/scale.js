@@ -15,30 +15,37 @@ const TIME_STEPS = [
 ];
 const MONTH_STEPS = [1, 3, 6, 12, 24, 60, 120];
 
-/** A linear scale between a range of prices and a range of pixels (top is the high price). */
+/**
+ * A linear or logarithmic scale between a range of prices and a range of pixels (top is the high
+ * price). A logarithmic one needs a low price above 0.
+ */
 export class PriceScale {
   /**
    * @param {number} low
    * @param {number} high
    * @param {number} top
    * @param {number} bottom
+   * @param {boolean} [isLog]
    */
-  constructor(low, high, top, bottom) {
+  constructor(low, high, top, bottom, isLog = false) {
     this.low = low;
     this.high = high;
     this.top = top;
     this.bottom = bottom;
-    this.perPrice = (bottom - top) / (high - low);
+    this.isLog = isLog;
+    this.start = isLog ? Math.log(high) : high;
+    this.perPrice = (bottom - top) / (this.start - (isLog ? Math.log(low) : low));
   }
 
   /** @param {number} price */
   yOf(price) {
-    return this.top + (this.high - price) * this.perPrice;
+    return this.top + (this.start - (this.isLog ? Math.log(price) : price)) * this.perPrice;
   }
 
   /** @param {number} y */
   priceOf(y) {
-    return this.high - (y - this.top) / this.perPrice;
+    const value = this.start - (y - this.top) / this.perPrice;
+    return this.isLog ? Math.exp(value) : value;
   }
 }
 
@@ -76,34 +83,109 @@ function isMultiple(step, tick) {
  * @param {number} tick
  */
 export function priceTicks(scale, minGap, tick) {
+  const { low, high, isLog } = scale;
+  // Within a factor of two a logarithm bends so little that even steps do.
+  if (isLog && high > 2 * low) return decadeTicks(scale, minGap);
   const most = (scale.bottom - scale.top) / minGap;
-  const step = priceStep(scale.high - scale.low, most, tick);
+  const step = priceStep(high - low, most, tick);
   const ticks = [];
-  const end = Math.floor(scale.high / step + 1e-9);
-  for (let k = Math.ceil(scale.low / step - 1e-9); k <= end; k += 1) ticks.push(k * step);
+  const end = Math.floor(high / step + 1e-9);
+  for (let k = Math.ceil(low / step - 1e-9); k <= end; k += 1) ticks.push(k * step);
   return ticks;
 }
 
 /**
- * Labelled slots of the time axis (UTC), each at the first candle at or after a round time.
- * @param {import("./data.js").Series} series
+ * @param {PriceScale} scale
+ * @param {number} minGap
+ */
+function decadeTicks(scale, minGap) {
+  const ticks = [];
+  let previous = Infinity;
+  for (let power = Math.floor(Math.log10(scale.low)); 10 ** power <= scale.high; power += 1) {
+    for (const factor of [1, 1.5, 2, 3, 5, 7]) {
+      const value = factor * 10 ** power;
+      const y = scale.yOf(value);
+      if (value < scale.low || value > scale.high || previous - y < minGap) continue;
+      ticks.push(value);
+      previous = y;
+    }
+  }
+  return ticks;
+}
+
+/**
+ * Minutes of wall time that a zone is ahead of UTC change at most once in a quarter of an hour.
+ * @type {Map<string, {format: Intl.DateTimeFormat, known: Map<number, number>}>}
+ */
+const zones = new Map();
+const OFFSET_CELL = 15 * MINUTE;
+
+/**
+ * How far the wall clocks of a zone are ahead of UTC at a time (ms).
+ * @param {number} ms
+ * @param {string} zone  an IANA name
+ */
+export function zoneOffset(ms, zone) {
+  if (zone === "UTC") return 0;
+  let entry = zones.get(zone);
+  if (entry === undefined) {
+    const format = new Intl.DateTimeFormat("en-US", {
+      timeZone: zone, hourCycle: "h23", year: "numeric", month: "numeric", day: "numeric",
+      hour: "numeric", minute: "numeric", second: "numeric",
+    });
+    entry = { format, known: new Map() };
+    zones.set(zone, entry);
+  }
+  const cell = Math.floor(ms / OFFSET_CELL);
+  let offset = entry.known.get(cell);
+  if (offset === undefined) {
+    if (entry.known.size > 5000) entry.known.clear();
+    const at = cell * OFFSET_CELL;
+    /** @type {Record<string, number>} */
+    const part = {};
+    for (const { type, value } of entry.format.formatToParts(at)) part[type] = Number(value);
+    offset = Date.UTC(part.year, part.month - 1, part.day, part.hour, part.minute, part.second) - at;
+    entry.known.set(cell, offset);
+  }
+  return offset;
+}
+
+/**
+ * The time at which a zone's clocks show `wall` (ms, read as if it were UTC). Where they skip it,
+ * a time after the skip; where they show it twice, one of the two.
+ * @param {number} wall
+ * @param {string} zone
+ */
+export function timeOfWall(wall, zone) {
+  const near = wall - zoneOffset(wall, zone);
+  return wall - zoneOffset(near, zone);
+}
+
+/**
+ * Labelled slots of the time axis, each at the first candle at or after a round wall time.
+ * @param {{count: number, intervalMs: number, timeOfSlot: (slot: number) => number,
+ *   slotOfTime: (ms: number) => number}} series
  * @param {number} fromSlot
  * @param {number} toSlot
  * @param {number} slotsApart least slots between two labels
+ * @param {string} [zone]
  * @returns {{slot: number, label: string, isMajor: boolean}[]}
  */
-export function timeTicks(series, fromSlot, toSlot, slotsApart) {
+export function timeTicks(series, fromSlot, toSlot, slotsApart, zone = "UTC") {
   if (series.count === 0) return [];
   const startMs = series.timeOfSlot(Math.ceil(fromSlot));
   const endMs = series.timeOfSlot(Math.floor(toSlot));
   const least = slotsApart * series.intervalMs;
   const ticks = [];
   let previous = -Infinity;
-  for (const ms of roundTimes(startMs, endMs, least)) {
+  const startWall = startMs + zoneOffset(startMs, zone);
+  const endWall = endMs + zoneOffset(endMs, zone);
+  for (const wall of roundTimes(startWall, endWall, least)) {
+    const ms = timeOfWall(wall, zone);
     const slot = series.slotOfTime(ms);
     if (slot < fromSlot || slot > toSlot || slot - previous < slotsApart * 0.7) continue;
     if (series.timeOfSlot(slot) - ms >= series.intervalMs) continue; // the round time is in a gap
-    ticks.push({ slot, ...timeLabel(ms) });
+    ticks.push({ slot, ...timeLabel(wall) });
     previous = slot;
   }
   return ticks;

@@ -1,41 +1,67 @@
 /**
  * The chart: which slots and prices are in view, and when to draw them.
  *
- * Public coordinates are CSS pixels of the canvas; drawing happens in device pixels. Two canvases
- * lie on each other: the crosshair has its own, so that moving it draws nothing else.
+ * Public coordinates are CSS pixels of the canvas, public indices are absolute; drawing happens in
+ * device pixels. Two canvases lie on each other: the crosshair has its own, so that moving it draws
+ * nothing else.
  */
 
-import { fixed } from "../lib/format.js";
-import { Series, placed, placedPairs } from "./data.js";
-import * as draw from "./draw.js";
-import * as overlays from "./overlays.js";
-import { PriceScale, priceTicks, timeTicks } from "./scale.js";
+import { Series } from "./columns.js";
+import { Divergences, Swings } from "./items.js";
+import { drawPicture } from "./picture.js";
 
-const TIME_AXIS_PX = 24;
-const VOLUME_SHARE = 0.17;
+const DAY_MS = 86_400_000;
 const FIRST_SPACING_PX = 8;
 const MAX_SPACING_PX = 64;
 const RIGHT_MARGIN_SLOTS = 6;
 const LEAST_VISIBLE_SLOTS = 5;
-// Stop and target widen the price range only while candles keep at least this share of it.
-const LEAST_CANDLE_SHARE = 0.4;
+// Older rows are asked for while this many screens of them are still here.
+const OLDER_AHEAD_SCREENS = 2;
+const EXTRAS = { marks: () => import("./marks.js"), crosshair: () => import("./crosshair.js") };
+/** The texts inside the picture, in English. */
+const WORDS = {
+  missing: "missing", long: "Long", short: "Short", stop: "Stop", target: "Target",
+  liquidation: "Liquidation", bullish: "Bull +", bearish: "Bear −",
+  hidden_bullish: "Hidden bull +", hidden_bearish: "Hidden bear −",
+};
+
+/** @typedef {[low: number, high: number]} Range */
 
 export class Chart {
   /**
    * @param {HTMLElement} frame  the box that both canvases fill
    * @param {HTMLCanvasElement} canvas
    * @param {HTMLCanvasElement} top  the crosshair's canvas
-   * @param {(index: number) => void} onCrosshair  called with a candle's index, -1 for none
    */
-  constructor(frame, canvas, top, onCrosshair) {
+  constructor(frame, canvas, top) {
     this.frame = frame;
     this.canvas = canvas;
     this.top = top;
-    this.onCrosshair = onCrosshair;
     this.ctx = context2d(canvas, false);
-    this.topCtx = context2d(top, true);
+    top.hidden = true;
+    /** Told the index of the candle under the crosshair, -1 for none. @type {(index: number) => void} */
+    this.onCrosshair = () => {};
+    /** Told the first and last index in view after each move. @type {(first: number, last: number) => void} */
+    this.onRange = () => {};
+    /** Called when rows before `series.first` will soon be in view. */
+    this.needsOlder = () => {};
+    /** @type {() => number | null} */
+    this.venueNow = () => null;
     this.series = new Series();
-    this.layers = { zigzag: true, divergences: true, volume: true, trades: true };
+    /** What is hidden: a name that is false. @type {Record<string, boolean>} */
+    this.layers = {
+      zigzag: true, divergences: true, trades: true, averages: true,
+      volume: true, rsi: true, macd: false, stochastic: false,
+    };
+    /** Heights of panes that were chosen, as shares. @type {Record<string, number>} */
+    this.shares = {};
+    /** Ranges of panes that were chosen by hand. @type {Map<string, Range>} */
+    this.ranges = new Map();
+    /** Panes of script plots, by column. @type {Map<string, string>} */
+    this.plots = new Map();
+    this.isLog = false;
+    this.zone = "UTC";
+    this.words = WORDS;
     /** @type {Record<string, string>} */
     this.theme = {};
     this.decimals = 2;
@@ -43,73 +69,113 @@ export class Chart {
     this.title = "";
     /** Venue, symbol and interval of the candles that are here. */
     this.market = "";
-    /** @type {any[]} */
-    this.zigzag = [];
-    /** @type {any[]} */
-    this.divergences = [];
+    this.swings = new Swings(this.series, []);
+    this.divergences = new Divergences(this.series, []);
     /** @type {any[]} */
     this.rawTrades = [];
-    /** @type {any[]} */
+    /** Entries and exits with `index` and `slot`, oldest first. @type {any[]} */
     this.trades = [];
     /** @type {any | null} */
     this.position = null;
-    /** @type {() => number | null} */
-    this.venueNow = () => null;
     this.spacing = FIRST_SPACING_PX;
     /** The slot at the right edge of the plot. */
     this.right = 0;
     /** @type {{slot: number, y: number | null} | null} */
     this.crosshair = null;
     this.frameRequest = 0;
-    this.isTopDirty = false;
-    /** @type {draw.Paint | null} */
-    this.lastPaint = null;
-    this.scale = new PriceScale(0, 1, 0, 1);
+    this.askedBefore = -1;
+    /** What was drawn last. @type {import("./draw.js").Paint | null} */
+    this.paint = null;
     this.dpr = 1;
     this.axisWidth = 64;
     this.#resize();
     this.#watchPixelRatio();
-    new ResizeObserver(() => this.#resize()).observe(frame);
+    const observer = new ResizeObserver((entries) => this.#resize(entries[0]));
+    try {
+      observer.observe(canvas, { box: "device-pixel-content-box" });
+    } catch {
+      observer.observe(canvas); // a browser that knows no such box: sizes are rounded
+    }
   }
 
   // --- what is shown -------------------------------------------------------------------------
 
   /**
-   * Take an answer of /data. Lists that it leaves out (null) are unchanged.
-   * @param {any} answer
+   * Show another series, at its newest candles.
+   * @param {Series} series
    */
-  apply(answer) {
-    const { series } = this;
-    const market = [answer.meta.venue, answer.meta.symbol, answer.meta.interval].join(" ");
-    const isSameMarket = market === this.market && series.count > 0;
-    this.market = market;
-    const { isFollowing } = this;
+  setSeries(series) {
+    this.series = series;
+    this.setItems({ zigzag: [], divergences: [] });
+    this.setTrades([]);
+    this.position = null;
+    this.ranges.clear();
+    this.reset();
+  }
+
+  /**
+   * Change the series' rows while the view stays at its candles, or with the newest one.
+   * @param {() => void} change  puts or appends rows
+   */
+  update(change) {
+    const { isFollowing, series } = this;
     const ahead = this.right - series.lastSlot;
-    const rightMs = series.timeOfSlot(this.right);
-    const crosshairMs = this.crosshair === null ? 0 : series.timeOfSlot(this.crosshair.slot);
-    series.apply(answer, answer.meta);
-    this.decimals = answer.meta.priceDecimals;
-    this.title = answer.meta.title;
-    if (answer.zigzag !== null) this.zigzag = placed(series, answer.zigzag);
-    if (answer.divergences !== null) this.divergences = placedPairs(series, answer.divergences);
-    if (answer.trades !== null) this.rawTrades = answer.trades;
-    this.trades = placed(series, this.rawTrades);
-    this.position = answer.position;
-    if (!isSameMarket) {
-      this.reset();
-      return;
-    }
-    // Slots may have been numbered anew: the view stays at its time, or with the newest candle.
-    this.right = isFollowing ? series.lastSlot + ahead : series.slotOfTime(rightMs) + fraction(this.right);
-    if (this.crosshair !== null) this.crosshair.slot = series.slotOfTime(crosshairMs);
-    this.#clampView();
+    change();
+    if (isFollowing) this.right = series.lastSlot + ahead;
+    this.clampView();
     this.draw();
   }
+
+  /**
+   * Replace swing points and divergences (by absolute indices); what is left out stays.
+   * @param {{zigzag?: any[] | null, divergences?: any[] | null}} items
+   */
+  setItems({ zigzag, divergences }) {
+    if (zigzag) this.swings = new Swings(this.series, zigzag);
+    if (divergences) this.divergences = new Divergences(this.series, divergences);
+    this.draw();
+  }
+
+  /** @param {any[]} trades  entries and exits with ISO times, oldest first */
+  setTrades(trades) {
+    this.rawTrades = trades;
+    this.trades = [];
+    for (const trade of trades) {
+      const index = this.series.indexOfTime(Date.parse(trade.time));
+      if (index >= 0) this.trades.push({ ...trade, index, slot: this.series.slot[index] });
+    }
+    if (trades.length > 0) this.#need("marks");
+    this.draw();
+  }
+
+  /** @param {any | null} position */
+  setPosition(position) {
+    this.position = position;
+    if (position !== null) this.#need("marks");
+    this.draw();
+  }
+
+  /**
+   * Fetch code for what is not in every picture when it is first needed, and draw again.
+   * @param {keyof typeof EXTRAS} name
+   */
+  #need(name) {
+    this.#fetching[name] ??= EXTRAS[name]().then((module) => {
+      Object.assign(this.#extras, { [name]: module });
+      this.drawNow();
+    });
+  }
+
+  /** @type {{marks?: typeof import("./marks.js"), crosshair?: typeof import("./crosshair.js")}} */
+  #extras = {};
+  /** @type {{[name: string]: Promise<void>}} */
+  #fetching = {};
 
   /** Show the newest candles at the usual width. */
   reset() {
     this.spacing = this.plotWidth < 420 ? FIRST_SPACING_PX - 2 : FIRST_SPACING_PX;
     this.crosshair = null;
+    this.askedBefore = -1;
     this.goLive();
   }
 
@@ -119,33 +185,49 @@ export class Chart {
     this.draw();
   }
 
+  /**
+   * Show times as the clocks of a zone do; days and longer stay in UTC, as exchanges count them.
+   * @param {string} zone  an IANA name
+   */
+  setZone(zone) {
+    this.zone = zone;
+    this.draw();
+  }
+
+  /** @param {boolean} isLog */
+  setLog(isLog) {
+    this.isLog = isLog;
+    this.ranges.delete("price");
+    this.draw();
+  }
+
   /** Whether the newest candle is in view, so that the view moves on with it. */
   get isFollowing() {
     return this.right >= this.series.lastSlot;
   }
 
+  get shownZone() {
+    return this.series.intervalMs >= DAY_MS ? "UTC" : this.zone;
+  }
+
   // --- coordinates (CSS pixels) --------------------------------------------------------------
 
-  get width() {
-    return this.canvas.width / this.dpr;
-  }
-
-  get height() {
-    return this.canvas.height / this.dpr;
-  }
-
-  get plotWidth() {
-    return this.width - this.axisWidth;
-  }
+  get width() { return this.canvas.width / this.dpr; }
+  get height() { return this.canvas.height / this.dpr; }
+  get plotWidth() { return this.width - this.axisWidth; }
 
   /** @param {number} i index of a candle */
   xOf(i) {
-    return this.#xOfSlot(this.series.slot[i]);
+    return this.#xOfSlot(this.series.slotOf(i));
   }
 
-  /** @param {number} price */
-  yOf(price) {
-    return this.scale.yOf(price) / this.dpr;
+  /**
+   * @param {number} value
+   * @param {string} [pane]
+   */
+  yOf(value, pane = "price") {
+    const shown = this.paint?.panes.find((one) => one.name === pane);
+    return shown === undefined ? NaN : shown.scale.yOf(value) / this.dpr;
   }
 
   /** @param {number} slot */
@@ -158,12 +240,21 @@ export class Chart {
     return this.right - (this.plotWidth - x) / this.spacing;
   }
 
+  /**
+   * The pane at a height, null below them all.
+   * @param {number} y
+   */
+  paneAt(y) {
+    const at = y * this.dpr;
+    return this.paint?.panes.find((pane) => at >= pane.top && at < pane.bottom) ?? null;
+  }
+
   // --- moving --------------------------------------------------------------------------------
 
   /** @param {number} pixels positive: towards older candles */
   panBy(pixels) {
     this.right -= pixels / this.spacing;
-    this.#clampView();
+    this.clampView();
     this.draw();
   }
 
@@ -176,7 +267,7 @@ export class Chart {
     const slot = this.slotOf(x);
     this.spacing = Math.min(MAX_SPACING_PX, Math.max(this.#leastSpacing(), this.spacing * factor));
     this.right = slot + (this.plotWidth - x) / this.spacing;
-    this.#clampView();
+    this.clampView();
     this.draw();
   }
 
@@ -195,13 +286,26 @@ export class Chart {
 
   goLive() {
     this.right = this.series.lastSlot + Math.min(RIGHT_MARGIN_SLOTS, 48 / this.spacing);
-    this.#clampView();
+    this.clampView();
     this.draw();
   }
 
   goFirst() {
     this.right = this.series.firstSlot - 1 + this.plotWidth / this.spacing;
-    this.#clampView();
+    this.clampView();
+    this.draw();
+  }
+
+  /**
+   * Show the candles of two indices and those between.
+   * @param {number} first
+   * @param {number} last
+   */
+  showRange(first, last) {
+    const [from, to] = [this.series.slotOf(first) - 0.5, this.series.slotOf(last) + 0.5];
+    this.spacing = Math.min(MAX_SPACING_PX, Math.max(this.#leastSpacing(), this.plotWidth / (to - from)));
+    this.right = to;
+    this.clampView();
     this.draw();
   }
 
@@ -210,12 +314,55 @@ export class Chart {
     return Math.min(FIRST_SPACING_PX, this.plotWidth / Math.max(LEAST_VISIBLE_SLOTS, slots));
   }
 
-  #clampView() {
+  /** Keep some candles in view. */
+  clampView() {
     const { series } = this;
     const width = this.plotWidth / this.spacing;
     const most = series.lastSlot + width - LEAST_VISIBLE_SLOTS;
     const least = series.firstSlot + LEAST_VISIBLE_SLOTS;
     this.right = Math.max(Math.min(least, most), Math.min(most, this.right));
+  }
+
+  /**
+   * Stretch (above 1) or squeeze a pane's values around its middle; from then on its range is fixed.
+   * @param {string} pane
+   * @param {number} factor
+   */
+  scaleBy(pane, factor) {
+    this.#setRange(pane, (top, bottom) => {
+      const [middle, half] = [(top + bottom) / 2, (bottom - top) / 2 / factor];
+      return [middle - half, middle + half];
+    });
+  }
+
+  /**
+   * Move a pane whose range is fixed up (negative) or down.
+   * @param {string} pane
+   * @param {number} pixels
+   */
+  shiftBy(pane, pixels) {
+    if (!this.ranges.has(pane)) return;
+    const by = pixels * this.dpr;
+    this.#setRange(pane, (top, bottom) => [top - by, bottom - by]);
+  }
+
+  /** Let a pane's range follow its values again. @param {string} pane */
+  resetScale(pane) {
+    this.ranges.delete(pane);
+    this.draw();
+  }
+
+  /**
+   * @param {string} name
+   * @param {(top: number, bottom: number) => [number, number]} edges  device pixels
+   */
+  #setRange(name, edges) {
+    const pane = this.paint?.panes.find((one) => one.name === name);
+    if (pane === undefined) return;
+    const [top, bottom] = edges(pane.top, pane.bottom);
+    const [low, high] = [pane.scale.priceOf(bottom), pane.scale.priceOf(top)];
+    if (high - low > pane.tick * 1e-3 && Number.isFinite(high - low)) this.ranges.set(name, [low, high]);
+    this.drawNow();
   }
 
   // --- crosshair -----------------------------------------------------------------------------
@@ -248,13 +395,13 @@ export class Chart {
     const { series } = this;
     if (series.count === 0) return;
     const current = this.crosshair === null ? -1 : series.nearest(this.crosshair.slot);
-    const start = current >= 0 ? current + candles : this.#visible()[1] - 1;
-    this.pointAt(Math.min(series.last, Math.max(0, start)));
+    const start = current >= 0 ? current + candles : this.visible()[1] - 1;
+    this.pointAt(Math.min(series.last, Math.max(series.first, start)));
   }
 
   /** @param {number} index of the candle that the crosshair shall show, scrolled into view */
   pointAt(index) {
-    const slot = this.series.slot[index];
+    const slot = this.series.slotOf(index);
     this.crosshair = { slot, y: null };
     if (slot > this.right - 0.5) this.right = slot + 0.5;
     const left = this.slotOf(0);
@@ -282,170 +429,56 @@ export class Chart {
   drawNow() {
     cancelAnimationFrame(this.frameRequest);
     this.frameRequest = 0;
-    const { ctx, canvas } = this;
+    const { ctx, canvas, series } = this;
     ctx.fillStyle = this.theme.surface ?? "Canvas";
     ctx.fillRect(0, 0, canvas.width, canvas.height);
-    if (this.series.count > 0) this.#drawSeries();
+    if (series.count > 0) this.paint = drawPicture(this, this.#extras.marks);
     this.#drawCrosshair();
-  }
-
-  #drawSeries() {
-    const paint = this.#paint();
-    const gap = paint.dpr * (paint.layout.priceBottom < 300 * paint.dpr ? 34 : 46);
-    const tick = 10 ** -this.decimals;
-    const prices = priceTicks(this.scale, gap, tick);
-    if (this.#fitAxis(paint, prices)) {
-      this.#drawSeries();
-      return;
+    if (series.count === 0) return;
+    const [from, to] = this.visible();
+    this.onRange(from, to - 1);
+    const isNear = from - series.first < OLDER_AHEAD_SCREENS * (to - from);
+    if (isNear && series.first > 0 && this.askedBefore !== series.first) {
+      this.askedBefore = series.first;
+      this.needsOlder();
     }
-    const times = timeTicks(this.series, this.slotOf(0), this.right, 84 / this.spacing);
-    const highest = this.layers.volume ? highestVolume(paint) : 0;
-    draw.drawGaps(paint);
-    draw.drawGrid(paint, prices, times);
-    draw.drawTitle(paint, this.title);
-    const { position } = this;
-    if (position !== null) {
-      overlays.clipped(paint, () => {
-        overlays.drawPositionZones(paint, position, this.#openSlot(position));
-      });
-    }
-    if (this.layers.volume) draw.drawVolume(paint, highest);
-    overlays.clipped(paint, () => draw.drawCandles(paint));
-    overlays.clipped(paint, () => {
-      if (this.layers.zigzag) overlays.drawZigzag(paint, this.zigzag);
-      if (this.layers.divergences) overlays.drawDivergences(paint, this.divergences);
-    });
-    draw.drawLastPrice(paint, this.venueNow());
-    overlays.clipped(paint, () => {
-      if (position !== null) overlays.drawPositionLines(paint, position);
-      if (this.layers.trades) overlays.drawMarks(paint, this.trades);
-    });
-    draw.drawAxes(paint, prices, times);
-    draw.drawVolumeAxis(paint, highest);
-    draw.drawTags(paint);
-    this.lastPaint = paint;
-  }
-
-  /** @param {any} position */
-  #openSlot(position) {
-    if (position.openTime === null) return -1e9;
-    const index = this.series.indexOfTime(Date.parse(position.openTime));
-    return index < 0 ? -1e9 : this.series.slot[index];
   }
 
   #drawCrosshair() {
-    const { topCtx, top, lastPaint } = this;
-    const isEmpty = this.crosshair === null || this.series.count === 0 || lastPaint === null;
-    if (isEmpty && !this.isTopDirty) return;
-    topCtx.clearRect(0, 0, top.width, top.height);
-    this.isTopDirty = !isEmpty;
+    const { top, paint, series } = this;
+    const isEmpty = this.crosshair === null || series.count === 0 || paint === null;
+    // An empty canvas would still be laid over the other one in each frame.
+    if (top.hidden !== isEmpty) top.hidden = isEmpty;
     if (this.crosshair === null || isEmpty) return;
+    const topCtx = context2d(top, true);
+    topCtx.clearRect(0, 0, top.width, top.height);
+    const { crosshair } = this.#extras;
     const { slot, y } = this.crosshair;
-    const paint = { ...lastPaint, ctx: topCtx };
-    draw.drawCrosshair(paint, { slot, x: paint.xOf(slot), y: y === null ? null : y * this.dpr });
+    if (crosshair === undefined) this.#need("crosshair");
+    else crosshair.drawCrosshair({ ...paint, ctx: topCtx }, slot, y === null ? null : y * this.dpr);
   }
 
-  /** @returns {draw.Paint} */
-  #paint() {
-    const { ctx, dpr, series, spacing, right } = this;
-    const layout = this.#layout();
-    const [from, to] = this.#visible();
-    this.scale = this.#priceScale(layout, from, to);
-    const edge = layout.right;
-    return {
-      ctx, dpr, layout, series, from, to,
-      theme: this.theme,
-      scale: this.scale,
-      xOf: (slot) => edge - (right - slot) * spacing * dpr,
-      spacing: spacing * dpr,
-      decimals: this.decimals,
-      tags: [],
-    };
-  }
-
-  #layout() {
-    const { width, height } = this.canvas;
-    const right = Math.round(width - this.axisWidth * this.dpr);
-    const bottom = Math.round(height - TIME_AXIS_PX * this.dpr);
-    const volumeTop = this.layers.volume ? Math.round(bottom * (1 - VOLUME_SHARE)) : bottom;
-    return {
-      width, height, right, bottom, volumeTop,
-      priceTop: 0,
-      priceBottom: volumeTop,
-      volumeBottom: bottom,
-    };
-  }
-
-  /** @returns {[number, number]} first visible candle, and one after the last */
-  #visible() {
+  /** @returns {Range} first visible candle, and one after the last */
+  visible() {
     const from = this.series.firstFrom(this.slotOf(0) - 0.5);
     const to = this.series.firstFrom(this.right + 0.5);
     return [from, to];
   }
 
-  /**
-   * @param {draw.Layout} layout
-   * @param {number} from
-   * @param {number} to
-   */
-  #priceScale(layout, from, to) {
-    let [low, high] = priceRange(this.series, from, to);
-    const candles = Math.max(high - low, 10 ** -this.decimals * 4);
-    for (const level of this.#levelsToFit()) {
-      const [wideLow, wideHigh] = [Math.min(low, level), Math.max(high, level)];
-      if (candles >= LEAST_CANDLE_SHARE * (wideHigh - wideLow)) [low, high] = [wideLow, wideHigh];
-    }
-    const middle = (low + high) / 2;
-    const span = Math.max(high - low, candles);
-    const top = layout.priceTop + 26 * this.dpr;
-    const bottom = layout.priceBottom - 22 * this.dpr;
-    const half = (span / 2) * 1.02;
-    const inner = new PriceScale(middle - half, middle + half, top, Math.max(top + 1, bottom));
-    // Ticks and lines reach into the margins above and below the candles.
-    return new PriceScale(
-      inner.priceOf(layout.priceBottom),
-      inner.priceOf(layout.priceTop),
-      layout.priceTop,
-      layout.priceBottom,
-    );
-  }
-
-  #levelsToFit() {
-    if (this.position === null || !this.isFollowing) return [];
-    const { entryPrice, stopPrice, targetPrice } = this.position;
-    return [entryPrice, stopPrice, targetPrice].filter((level) => level !== null).map(Number);
-  }
-
-  /**
-   * Widen or narrow the price axis to its labels; true where it changed.
-   * @param {draw.Paint} paint
-   * @param {number[]} prices
-   */
-  #fitAxis(paint, prices) {
-    draw.setFont(paint, 11, 600);
-    const levels = this.position === null ? [] : [this.position.targetPrice, this.position.stopPrice];
-    const texts = [...prices.map((value) => fixed(value, this.decimals)), ...levels];
-    let widest = 0;
-    for (const text of texts) {
-      if (text !== null) widest = Math.max(widest, paint.ctx.measureText(text).width);
-    }
-    const wanted = Math.ceil((widest / this.dpr + 16) / 8) * 8;
-    // Hysteresis: an axis that breathes with every digit would shake the whole chart.
-    if (wanted <= this.axisWidth && wanted >= this.axisWidth - 16) return false;
-    this.axisWidth = wanted;
-    return true;
-  }
-
-  #resize() {
+  /** @param {ResizeObserverEntry} [entry] */
+  #resize(entry) {
     const box = this.frame.getBoundingClientRect();
     this.dpr = Math.max(1, window.devicePixelRatio);
     const oldPlot = this.plotWidth;
+    const exact = entry?.devicePixelContentBoxSize?.[0];
+    const width = pixels(box.width * this.dpr, exact?.inlineSize);
+    const height = pixels(box.height * this.dpr, exact?.blockSize);
     for (const canvas of [this.canvas, this.top]) {
-      canvas.width = Math.max(1, Math.round(box.width * this.dpr));
-      canvas.height = Math.max(1, Math.round(box.height * this.dpr));
+      // Setting a size, even the same one, empties the canvas.
+      if (canvas.width !== width) canvas.width = width;
+      if (canvas.height !== height) canvas.height = height;
     }
-    this.isTopDirty = true;
-    if (oldPlot > 0) this.#clampView();
+    if (oldPlot > 0) this.clampView();
     if (this.theme.surface !== undefined) this.drawNow();
   }
 
@@ -460,8 +493,15 @@ export class Chart {
   }
 }
 
-/** @param {number} slot */
-const fraction = (slot) => slot - Math.round(slot);
+/**
+ * A side in device pixels: as the browser measured it, unless that is not of this pixel ratio.
+ * @param {number} computed
+ * @param {number | undefined} measured
+ */
+function pixels(computed, measured) {
+  if (measured !== undefined && Math.abs(measured - computed) <= 1) return Math.max(1, measured);
+  return Math.max(1, Math.round(computed));
+}
 
 /**
  * @param {HTMLCanvasElement} canvas
@@ -471,31 +511,4 @@ function context2d(canvas, hasAlpha) {
   const ctx = canvas.getContext("2d", { alpha: hasAlpha });
   if (ctx === null) throw new Error("this browser cannot draw on a canvas");
   return ctx;
-}
-
-/**
- * @param {Series} series
- * @param {number} from
- * @param {number} to
- * @returns {[number, number]}
- */
-function priceRange(series, from, to) {
-  let low = Infinity;
-  let high = -Infinity;
-  for (let i = from; i < to; i += 1) {
-    if (series.low[i] < low) low = series.low[i];
-    if (series.high[i] > high) high = series.high[i];
-  }
-  if (low <= high) return [low, high];
-  const close = series.close[series.last];
-  return [close, close];
-}
-
-/** @param {draw.Paint} paint */
-function highestVolume(paint) {
-  let highest = 0;
-  for (let i = paint.from; i < paint.to; i += 1) {
-    if (paint.series.volume[i] > highest) highest = paint.series.volume[i];
-  }
-  return highest;
 }

@@ -9,12 +9,9 @@ const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 
-/** @type {Map<number, Intl.NumberFormat>} */
-const fixedFormats = new Map();
-const compactFormat = new Intl.NumberFormat("en-US", {
-  notation: "compact",
-  maximumSignificantDigits: 4,
-});
+// Not Intl: its first use costs more than the whole first picture.
+/** @type {[number, string][]} */
+const UNITS = [[1e12, "T"], [1e9, "B"], [1e6, "M"], [1e3, "K"]];
 
 /** @param {string} text */
 const withMinus = (text) => text.replace("-", MINUS);
@@ -27,15 +24,24 @@ const two = (value) => String(value).padStart(2, "0");
  * @param {number} decimals
  */
 export function fixed(value, decimals) {
-  let format = fixedFormats.get(decimals);
-  if (format === undefined) {
-    format = new Intl.NumberFormat("en-US", {
-      minimumFractionDigits: decimals,
-      maximumFractionDigits: decimals,
-    });
-    fixedFormats.set(decimals, format);
-  }
-  return withMinus(format.format(value));
+  const text = rounded(value, decimals).toFixed(decimals);
+  const whole = decimals === 0 ? text.length : text.length - decimals - 1;
+  // Four digits before the point, and above 1e21 a power of ten.
+  if (whole < 4 || text.includes("e")) return withMinus(text);
+  return withMinus(text.slice(0, whole).replace(/\B(?=(\d{3})+$)/g, ",") + text.slice(whole));
+}
+
+/**
+ * The value, moved a little from zero where its digits end in a 5 that has to go: 1.005 is stored a
+ * trifle lower than it reads, and shall become 1.01.
+ * @param {number} value
+ * @param {number} decimals
+ */
+function rounded(value, decimals) {
+  const digits = String(value);
+  const point = digits.indexOf(".");
+  const isHalf = point >= 0 && digits.length - point - 2 === decimals && digits.endsWith("5");
+  return isHalf ? value + Math.sign(value) * 10 ** (-decimals - 2) : value;
 }
 
 /**
@@ -94,7 +100,10 @@ export function percent(value) {
 
 /** @param {number} value */
 export function compact(value) {
-  return withMinus(compactFormat.format(value));
+  // What would be rounded up to 1000 of a unit is 1 of the next.
+  const unit = UNITS.find(([size]) => Math.abs(value) >= size * 0.99995);
+  if (unit === undefined) return withMinus(String(Number(value.toPrecision(4))));
+  return withMinus(Number((value / unit[0]).toPrecision(4)) + unit[1]);
 }
 
 /** @param {number} ms */

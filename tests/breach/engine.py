@@ -169,7 +169,7 @@ class Engine:
 
     def _start_worker(self) -> tuple[Any, int, int]:
         """Start the worker as the product does, but for what the config loosens."""
-        from milo.script.worker import process
+        from milo.script.worker import spawn
 
         loosened = {
             "product": {},
@@ -177,7 +177,7 @@ class Engine:
             "files": {"close_fds": False},
             "group": {"start_new_session": False},
         }[self.start]
-        popen = process.subprocess.Popen
+        popen = spawn.subprocess.Popen
 
         def start(*arguments: Any, **options: Any) -> Any:
             if self.start == "files":
@@ -186,12 +186,13 @@ class Engine:
                     os.set_inheritable(fd, True)
             return popen(*arguments, **options | loosened)
 
-        process.boot = types.SimpleNamespace(__file__=str(Path(__file__).parent / "boot.py"))
-        process.subprocess = types.SimpleNamespace(Popen=start, DEVNULL=-3)
+        spawn.BOOT = Path(__file__).parent / "boot.py"
+        spawn.subprocess = types.SimpleNamespace(Popen=start, DEVNULL=-3)
         try:
-            return process._spawn(256, self.paths)
+            started = spawn.spawn(256, self.paths)
         finally:
-            process.subprocess = sys.modules["subprocess"]
+            spawn.subprocess = sys.modules["subprocess"]
+        return started.process, started.to_worker, started.from_worker
 
 
 def main() -> None:

@@ -140,3 +140,94 @@ def test_symbol_and_interval_can_be_switched(
     assert page.evaluate("() => document.title").endswith("ETHUSDT 4h · Milo")
     assert page.page.url.endswith("/?symbol=ETHUSDT&interval=4h")
     page.assert_clean()
+
+
+def test_price_axis_is_dragged_to_scale_and_clicked_twice_to_follow_again(
+    market: ChartMarket, serve: Serve, visit: Visit
+) -> None:
+    page = visit(serve(market))
+    box = page.page.locator("#chart-box").bounding_box()
+    axis = box["x"] + page.evaluate("() => chart.plotWidth") + 20
+    height = "() => Math.abs(chart.yOf(30000) - chart.yOf(30100))"
+    before, spacing = page.evaluate(height), page.evaluate("() => chart.spacing")
+
+    page.page.mouse.move(axis, box["y"] + 200)
+    page.page.mouse.down()
+    page.page.mouse.move(axis, box["y"] + 120, steps=4)
+    page.page.mouse.up()
+    stretched = page.evaluate(height)
+    top = page.evaluate("() => chart.yOf(30000)")
+    page.page.mouse.move(box["x"] + 300, box["y"] + 120)
+    page.page.mouse.down()
+    page.page.mouse.move(box["x"] + 310, box["y"] + 170, steps=4)
+    page.page.mouse.up()
+    moved = page.evaluate("() => chart.yOf(30000)")
+    page.page.mouse.dblclick(axis, box["y"] + 120)
+
+    assert stretched > before * 1.3
+    assert moved == pytest.approx(top + 50, abs=1), "a fixed range moves with the mouse"
+    page.evaluate("() => chart.drawNow()")
+    assert page.evaluate("() => chart.ranges.size") == 0
+    assert page.evaluate("() => chart.spacing") == spacing
+    page.assert_clean()
+
+
+def test_keys_scale_the_price_and_switch_to_logarithms(
+    market: ChartMarket, serve: Serve, visit: Visit
+) -> None:
+    page = visit(serve(market))
+    box = page.page.locator("#chart-box")
+    height = "() => { chart.drawNow(); return chart.yOf(30000) - chart.yOf(30100); }"
+    before = page.evaluate(height)
+
+    box.press("Shift+ArrowUp")
+    stretched = page.evaluate(height)
+    box.press("a")
+    followed = page.evaluate(height)
+    box.press("g")
+    bent = page.evaluate("() => { chart.drawNow(); return chart.paint.scale.isLog; }")
+
+    assert stretched > before * 1.1
+    assert followed == pytest.approx(before)
+    assert bent is True
+    page.assert_clean()
+
+
+def test_older_rows_are_asked_for_once_until_they_come(
+    market: ChartMarket, serve: Serve, visit: Visit
+) -> None:
+    page = visit(serve(market))
+
+    asked = page.evaluate(
+        """async () => {
+          const { Series } = await import("/static/chart/columns.js");
+          const row = (k) => [k * 3600000, 10, 12, 9, 11, 1];
+          const columns = (from, to) => {
+            const rows = Array.from({ length: to - from }, (_, k) => row(from + k));
+            const names = ["openMs", "open", "high", "low", "close", "volume"];
+            return Object.fromEntries(names.map((name, c) =>
+              [name, Float64Array.from(rows, (one) => one[c])]));
+          };
+          const series = new Series({ interval: "1h", intervalMs: 3600000 });
+          series.put(5000, columns(5000, 6000));
+          let asked = 0;
+          chart.needsOlder = () => { asked += 1; };
+          chart.setSeries(series);
+          chart.drawNow();
+          const counts = [asked];
+          chart.goFirst();
+          chart.drawNow();
+          chart.panBy(10);
+          chart.drawNow();
+          counts.push(asked);
+          const x = chart.xOf(5010);
+          chart.update(() => series.put(4000, columns(4000, 5000)));
+          counts.push(Math.abs(chart.xOf(5010) - x) < 1e-6);
+          chart.goFirst();
+          chart.drawNow();
+          counts.push(asked, chart.slotOf(0) < series.slotOf(4000));
+          return counts;
+        }"""
+    )
+
+    assert asked == [0, 1, True, 2, True]

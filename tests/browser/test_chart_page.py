@@ -123,6 +123,8 @@ def test_position_is_shown_with_entry_stop_and_target(
 
     page = visit(serve(market))
 
+    # The code that draws positions is fetched when there is one.
+    page.evaluate("async () => { await import('/static/chart/marks.js'); chart.drawNow(); }")
     axis_x = page.evaluate("() => chart.plotWidth + 4")
     levels = {"entry": position.entry_price, "stop": position.stop_price,
               "target": position.target_price}  # fmt: skip
@@ -361,12 +363,10 @@ def test_scales_and_texts_are_right(market: ChartMarket, serve: Serve, visit: Vi
           const { PriceScale, priceStep, priceTicks, timeTicks } =
             await import("/static/chart/scale.js");
           const format = await import("/static/lib/format.js");
-          const { Series } = await import("/static/chart/data.js");
-          const series = new Series();
-          const row = (k) => ({ time: new Date(start + k * 3600000).toISOString(),
-            open: 1, high: 2, low: 0.5, close: 1.5, volume: 3 });
-          series.apply({ increment: false, historical: Array.from({ length: 96 }, (_, k) => row(k)),
-            liveCandle: null }, { interval: "1h", intervalMs: 3600000, limit: 5000 });
+          const { Series } = await import("/static/chart/columns.js");
+          const series = new Series({ interval: "1h", intervalMs: 3600000 });
+          const row = (k) => [start + k * 3600000, 1, 2, 0.5, 1.5, 3];
+          series.append(Array.from({ length: 96 }, (_, k) => row(k)), null);
           return {
             steps: [priceStep(100, 5, 0.1), priceStep(1, 100, 0.1), priceStep(7, 4, 1)],
             ticks: priceTicks(new PriceScale(99.95, 101.02, 0, 200), 40, 0.01),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from decimal import Decimal
 
 import pytest
 
+from milo.backtest import journal
 from milo.backtest.execution import Execution, run
 from milo.backtest.ledger import Ledger
 from milo.backtest.stats import measure
@@ -58,6 +60,25 @@ def test_candle_by_candle_gives_the_same_ledger_as_all_at_once(first: int) -> No
         stepped = execution.finish()
 
         assert_equal(stepped, run(slots, decisions, assumptions), seed)
+
+
+@pytest.mark.parametrize("first", range(0, CASES, CHUNK))
+def test_refusals_that_are_only_counted_change_nothing_else(
+    first: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed = 0
+    for seed in range(first, first + CHUNK):
+        slots, decisions, assumptions = random_case(seed, longest=400)
+        told = run(slots, decisions, assumptions)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(journal, "MOST_REFUSALS", 1)
+            counted = run(slots, decisions, assumptions)
+
+        kept = told.refusals[:1]
+        assert_equal(counted, dataclasses.replace(told, refusals=kept), seed)
+        passed += len(slots) == 1 and counted.refusal_count > 20
+    assert passed > 3
 
 
 def assert_equal(stepped: Ledger, at_once: Ledger, seed: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from milo.web.access import SECURITY_HEADERS, AccessRules
@@ -15,8 +17,17 @@ def status(
     hosts: tuple[str, ...] = ("localhost:8080",),
     origins: tuple[str, ...] = (),
     fetch_sites: tuple[str, ...] = (),
+    is_socket: bool = False,
+    has_bearer: bool = False,
 ) -> int:
-    denial = RULES.denial(method=method, hosts=hosts, origins=origins, fetch_sites=fetch_sites)
+    denial = RULES.denial(
+        method=method,
+        hosts=hosts,
+        origins=origins,
+        fetch_sites=fetch_sites,
+        is_socket=is_socket,
+        has_bearer=has_bearer,
+    )
     return 200 if denial is None else denial.status
 
 
@@ -77,9 +88,17 @@ def test_browser_says_where_a_request_comes_from(site: str, expected: int) -> No
     assert status(fetch_sites=(site,)) == expected
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "get"])
-def test_only_reading_is_possible(method: str) -> None:
-    assert status(method=method) == 405
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "get"])
+def test_only_reading_and_logging_in_are_possible(method: str) -> None:
+    assert status(method=method, has_bearer=True) == 405
+
+
+@pytest.mark.parametrize("asked", [{"method": "POST"}, {"is_socket": True}])
+def test_what_must_say_its_origin(asked: dict[str, Any]) -> None:
+    assert status(**asked) == 403
+    assert status(**asked, origins=("http://evil.test",), has_bearer=True) == 403
+    assert status(**asked, origins=("http://localhost:8080",)) == 200
+    assert status(**asked, has_bearer=True) == 200
 
 
 def test_default_port_may_be_left_out() -> None:

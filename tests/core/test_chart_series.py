@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from milo.candles import Candles
-from milo.charts.series import SeriesEncoder, iso_ms
+from milo.charts.members import iso_ms
+from milo.charts.series import CANDLE_LIMIT, SeriesEncoder
 from milo.charts.snapshot import ChartSnapshot
+from milo.charts.views import SeriesViews
 from milo.model import Candle
 from tests.chart_market import (
     HOSTILE_TEXT,
@@ -28,15 +30,23 @@ from tests.chart_market import (
 )
 
 
-def ask(encoder: SeriesEncoder, snapshot: ChartSnapshot, since: str | None = None) -> Any:
-    return json.loads(encoder.body(snapshot, since))
+class Answers:
+    """An encoder with the views that it shares with others."""
+
+    def __init__(self, run_id: str, limit: int = CANDLE_LIMIT) -> None:
+        self.views = SeriesViews(run_id)
+        self.encoder = SeriesEncoder(limit=limit)
+
+
+def ask(answers: Answers, snapshot: ChartSnapshot, since: str | None = None) -> Any:
+    return json.loads(answers.encoder.body(snapshot, answers.views.of(snapshot), since))
 
 
 def test_full_answer_has_the_four_members_of_milobot() -> None:
     candles = walk(160)
     forming = after(candles, 30_500.0)
 
-    answer = ask(SeriesEncoder("run"), snapshot_of(candles, forming=forming))
+    answer = ask(Answers("run"), snapshot_of(candles, forming=forming))
 
     assert len(answer["historical"]) == 160
     first = candles.candle(0)
@@ -58,7 +68,7 @@ def test_full_answer_has_the_four_members_of_milobot() -> None:
 
 
 def test_overlay_indices_count_in_historical() -> None:
-    answer = ask(SeriesEncoder("run", limit=100), snapshot_of(walk(160)))
+    answer = ask(Answers("run", limit=100), snapshot_of(walk(160)))
 
     rows = answer["historical"]
     assert len(rows) == 100
@@ -71,7 +81,7 @@ def test_overlay_indices_count_in_historical() -> None:
 
 
 def test_only_the_last_swing_point_is_provisional() -> None:
-    points = ask(SeriesEncoder("run"), snapshot_of(walk(160)))["zigzag"]
+    points = ask(Answers("run"), snapshot_of(walk(160)))["zigzag"]
 
     assert [point["confirmed"] for point in points] == [True] * (len(points) - 1) + [False]
 
@@ -83,7 +93,7 @@ def test_overlays_equal_the_golden_file(project_dir: Path) -> None:
 
 
 def test_increment_holds_only_what_is_new() -> None:
-    encoder = SeriesEncoder("run")
+    encoder = Answers("run")
     candles = walk(160)
     snapshot = snapshot_of(candles, trades=round_trip(candles), log=(line("a"),))
     full = ask(encoder, snapshot)
@@ -105,16 +115,16 @@ def test_increment_holds_only_what_is_new() -> None:
 
 def test_cursor_of_another_run_symbol_or_interval_gets_a_full_answer() -> None:
     snapshot = snapshot_of(walk(30))
-    cursor = ask(SeriesEncoder("run"), snapshot)["cursor"]
+    cursor = ask(Answers("run"), snapshot)["cursor"]
 
-    assert not ask(SeriesEncoder("other"), snapshot, cursor)["increment"]
-    encoder = SeriesEncoder("run")
+    assert not ask(Answers("other"), snapshot, cursor)["increment"]
+    encoder = Answers("run")
     assert not ask(encoder, snapshot_of(walk(30), symbol="ETHUSDT"), cursor)["increment"]
     assert not ask(encoder, snapshot_of(walk(30), interval="4h"), cursor)["increment"]
 
 
 def test_cursor_before_a_mended_gap_gets_a_full_answer() -> None:
-    encoder = SeriesEncoder("run")
+    encoder = Answers("run")
     whole = walk(30)
     rows = [(c.open_ms, c.open, c.high, c.low, c.close, c.volume) for c in whole]
     cursor = ask(encoder, snapshot_of(Candles.from_rows(rows[:10] + rows[12:])))["cursor"]
@@ -127,7 +137,7 @@ def test_cursor_before_a_mended_gap_gets_a_full_answer() -> None:
 
 @given(st.text(max_size=80) | st.just("run.1.1.1") | st.just("a.-1.2.3.4"))
 def test_any_text_as_cursor_gets_a_full_answer(text: str) -> None:
-    answer = ask(SeriesEncoder("run"), snapshot_of(walk(3)), text)
+    answer = ask(Answers("run"), snapshot_of(walk(3)), text)
 
     assert answer["increment"] is False
     assert len(answer["historical"]) == 3
@@ -135,7 +145,7 @@ def test_any_text_as_cursor_gets_a_full_answer(text: str) -> None:
 
 @given(st.lists(st.integers(min_value=0, max_value=4), max_size=8))
 def test_increments_add_up_to_the_full_answer(closings: list[int]) -> None:
-    encoder = SeriesEncoder("run")
+    encoder = Answers("run")
     candles = walk(5)
     rows = []
     cursor = None
@@ -147,11 +157,11 @@ def test_increments_add_up_to_the_full_answer(closings: list[int]) -> None:
         cursor = answer["cursor"]
 
     if closings:
-        assert rows == ask(SeriesEncoder("again"), snapshot_of(candles))["historical"]
+        assert rows == ask(Answers("again"), snapshot_of(candles))["historical"]
 
 
 def test_no_candles_is_an_empty_answer() -> None:
-    answer = ask(SeriesEncoder("run"), snapshot_of(Candles.empty()))
+    answer = ask(Answers("run"), snapshot_of(Candles.empty()))
 
     assert (answer["historical"], answer["zigzag"], answer["divergences"]) == ([], [], [])
     assert answer["liveCandle"] is None
@@ -161,7 +171,7 @@ def test_prices_far_below_a_cent_keep_all_their_digits() -> None:
     candles = walk(40, price=0.0000123, decimals=10)
     snapshot = snapshot_of(candles, price_decimals=10)
 
-    answer = ask(SeriesEncoder("run"), snapshot)
+    answer = ask(Answers("run"), snapshot)
 
     assert answer["historical"][5]["close"] == candles.candle(5).close
     assert answer["meta"]["priceDecimals"] == 10
@@ -170,7 +180,7 @@ def test_prices_far_below_a_cent_keep_all_their_digits() -> None:
 def test_money_of_the_position_is_decimal_text() -> None:
     candles = walk(40)
 
-    answer = ask(SeriesEncoder("run"), snapshot_of(candles, position=long_position(candles)))
+    answer = ask(Answers("run"), snapshot_of(candles, position=long_position(candles)))
 
     position = answer["position"]
     assert position["direction"] == "long"
@@ -183,7 +193,7 @@ def test_money_of_the_position_is_decimal_text() -> None:
 def test_hostile_and_broken_text_survives_as_text() -> None:
     lines = (line(HOSTILE_TEXT), line("lone \ud800 surrogate"), line("x" * 5_000))
 
-    answer = ask(SeriesEncoder("run"), snapshot_of(walk(3), log=lines, alert="\udfff"))
+    answer = ask(Answers("run"), snapshot_of(walk(3), log=lines, alert="\udfff"))
 
     texts = [entry["text"] for entry in answer["log"]]
     assert texts[0] == HOSTILE_TEXT
@@ -198,7 +208,7 @@ def test_answer_is_bounded_whatever_the_run_has_collected() -> None:
         candles, log=(line("x"),) * 5_000, trades=round_trip(candles) * 5_000
     )  # fmt: skip
 
-    answer = ask(SeriesEncoder("run", limit=50), snapshot)
+    answer = ask(Answers("run", limit=50), snapshot)
 
     assert len(answer["historical"]) == 50
     assert len(answer["log"]) == 200
@@ -218,7 +228,7 @@ def test_times_are_iso_8601_utc(time_ms: int, text: str) -> None:
 
 
 def test_forming_candle_changes_nothing_of_the_closed_ones() -> None:
-    encoder = SeriesEncoder("run")
+    encoder = Answers("run")
     candles = walk(50)
     before = ask(encoder, snapshot_of(candles))
     last = candles.candle(-1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import os
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -23,6 +24,7 @@ from milo.config import (
     load_config,
     shown_value,
     unknown_environment,
+    use_one_thread,
 )
 from milo.errors import ConfigError
 from milo.secret import Secret
@@ -55,6 +57,13 @@ GOOD: dict[str, tuple[str, object]] = {
     "port": ("0", 0),
     "no_chart": ("1", True),
     "no_browser": ("on", True),
+    "sweep": (" fast=5:20:5 ", "fast=5:20:5"),
+    "trials": ("50", 50),
+    "rank": ("calmar", "calmar"),
+    "walk_forward": ("0", 0),
+    "jobs": ("2", 2),
+    "listen": (" 192.168.1.5 ", "192.168.1.5"),
+    "i_know": ("1", True),
     "max_daily_loss": ("12.5%", Decimal("12.5")),
     "max_positions": ("3", 3),
     "max_risk": ("2.5%", Decimal("2.5")),
@@ -106,6 +115,13 @@ BAD: dict[str, list[str]] = {
     "port": ["-1", "65536", "http"],
     "no_chart": ["2"],
     "no_browser": ["nope"],
+    "sweep": ["", " "],
+    "trials": ["0", "many", "-1"],
+    "rank": ["best", ""],
+    "walk_forward": ["-1", "51"],
+    "jobs": ["0", "257"],
+    "listen": ["", "localhost", "0.0.0.0", "224.0.0.1", "1.2.3", "::", "192.168.1.5:80"],
+    "i_know": ["perhaps"],
     "max_daily_loss": ["-1", "101", "much", "NaN"],
     "max_positions": ["-1", "1001", "few"],
     "max_risk": ["-1", "101", "all", "Infinity"],
@@ -321,7 +337,7 @@ def test_a_setting_written_twice_in_two_spellings_is_refused(tmp_path: Path) -> 
 
 
 def test_what_gives_up_protection_can_be_set_by_a_flag_only() -> None:
-    assert sorted(FLAG_ONLY) == ["live", "trust_script", "yes_live"]
+    assert sorted(FLAG_ONLY) == ["i_know", "live", "trust_script", "yes_live"]
 
 
 @pytest.mark.parametrize("name", ["live", "yes_live", "yes-live"])
@@ -516,3 +532,16 @@ def test_show_config_prints_every_setting_with_value_and_origin_and_no_password(
 def test_the_default_settings_read_no_password() -> None:
     assert loaded().key_password is None
     assert loaded(MILO_KEY_PASSWORD="hush").key_password == Secret("hush")
+
+
+def test_numpy_keeps_to_one_thread_unless_the_user_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "to be put back")
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS")
+    use_one_thread()
+    assert os.environ["OPENBLAS_NUM_THREADS"] == "1"
+
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
+    use_one_thread()
+    assert os.environ["OPENBLAS_NUM_THREADS"] == "3"

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from milo import ta
 from milo.candles import Candles
-from milo.ta import Divergences, detect_divergences, find_extremum_in_window, zigzag
+from milo.ta import detect_divergences, find_extremum_in_window, zigzag
+from milo.ta.divergences import Divergences, DivergenceSearch
 
 
 def point(index: int, value: float, kind: str, confirmed_index: int | None) -> dict[str, Any]:
@@ -174,16 +175,20 @@ def test_nothing_repaints_and_each_item_becomes_final_when_it_should(
 @settings(deadline=None)
 @given(markets(), st.integers(0, 6), st.integers(0, 6), st.booleans())
 def test_divergences_of_prefixes_are_those_of_a_new_search(
-    closes: list[float], left: int, right: int, has_times: bool
+    closes: list[float], left: int, right: int, is_backwards: bool
 ) -> None:
     rsi = ta.rsi(closes, 5)
     swings = zigzag(closes)
-    open_ms = np.arange(len(closes)) * 60_000 if has_times else None
-    at_once = Divergences(rsi, swings, left, right)
+    open_ms = np.arange(len(closes)) * 60_000
+    at_once = Divergences(swings, left, right)
+    counts = list(range(len(closes) + 1))
+    if is_backwards:
+        counts.reverse()
 
-    for count in range(len(closes) + 1):
+    for count in counts:
         points = swings.points(count, open_ms)
-        assert at_once.items(count, open_ms) == detect_divergences(
+        shared, number, newest = at_once.items(rsi[:count], swings.swings(count, open_ms), count)
+        assert shared[:number] + newest == detect_divergences(
             rsi[:count], points, None, left, right
         )
 
@@ -194,8 +199,10 @@ def test_nothing_repaints_on_real_candles(shared_data: Path) -> None:
         closes = [float(row[4]) for row in islice(csv.reader(file), 1, 3_001)]
     rsi = ta.rsi(closes)
     swings = zigzag(closes)
-    at_once = Divergences(rsi, swings, 20, 0)
-    final = [item for item in at_once.items(len(closes)) if item["confirmed"]]
+    at_once = DivergenceSearch(20, 0)
+    final = [
+        item for item in detect_divergences(rsi, swings.points(), None, 20, 0) if item["confirmed"]
+    ]
 
     assert len(final) > 30
     for count in range(0, len(closes) + 1, 61):
@@ -203,7 +210,7 @@ def test_nothing_repaints_on_real_candles(shared_data: Path) -> None:
         items = detect_divergences(ta.rsi(closes[:count]), points, None, 20, 0)
         confirmed = [item for item in items if item["confirmed"]]
         assert points == swings.points(count)
-        assert items == at_once.items(count)
+        assert items == at_once.items(rsi[:count], points)
         assert confirmed == final[: len(confirmed)]
 
 
@@ -216,8 +223,6 @@ def test_rsi_of_other_candles_is_refused() -> None:
         detect_divergences([50.0] * 5, points)
     with pytest.raises(ValueError, match="a pivot was confirmed at 9"):
         detect_divergences([50.0] * 9, points)
-    with pytest.raises(ValueError, match="the ZigZag has 2 candles"):
-        Divergences([50.0], zigzag([1.0, 2.0]))
 
 
 @pytest.mark.parametrize(("name", "left", "right"), [("left", -1, 0), ("right", 0, 1.0)])

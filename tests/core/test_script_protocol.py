@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from milo.candles import PRICE_COLUMNS, Candles
 from milo.script.history import History
@@ -24,11 +25,13 @@ from milo.script.limits import (
 )
 from milo.script.protocol import (
     COLUMN,
+    COLUMN_HEAD_BYTES,
     FAULT,
     LOADED,
     MANY_CANDLES,
     MAX_REPLY_BYTES,
     MAX_REQUEST_BYTES,
+    PING,
     READY,
     RESULT,
     AskedWays,
@@ -45,6 +48,7 @@ from milo.script.protocol import (
     parse_column,
     parse_decide,
     parse_reply,
+    ping_frame,
     reply_frame,
 )
 
@@ -207,6 +211,44 @@ def test_many_candles_go_over_column_by_column() -> None:
     assert (base.open_ms == times).all()
     for name, column in zip(PRICE_COLUMNS, columns, strict=True):
         assert (base.column(name) == column).all()
+
+
+@pytest.mark.parametrize("cut", [0, 9, 10, 11, 200_000])
+def test_a_column_that_is_not_whole_yet_can_be_taken_out_to_be_read_in_place(cut: int) -> None:
+    values = np.arange(30_000) * 1.5
+    ping, column = ping_frame(1), candle_frames(_flat(values), 0)[: 5 + 5 + 8 * 30_000]
+    reader = FrameReader(MAX_REQUEST_BYTES)
+
+    complete = reader.feed(ping + column[:cut])
+    begun = reader.begun(COLUMN, COLUMN_HEAD_BYTES)
+
+    assert [kind for kind, _ in complete] == [PING]
+    assert reader.begun(PING, 0) is None
+    if cut < 10:
+        assert begun is None
+        assert [kind for kind, _ in reader.feed(column[cut:])] == [COLUMN]
+    else:
+        assert begun == (len(column) - 5, column[5:cut])
+        assert reader.is_empty
+        assert [kind for kind, _ in reader.feed(ping)] == [PING]
+
+
+def _flat(values: NDArray[np.float64]) -> Candles:
+    times = np.arange(len(values), dtype=np.int64)
+    return Candles.from_columns(times, values, values, values, values, values)
+
+
+def test_room_for_a_part_of_a_column_is_where_its_candles_are_read() -> None:
+    history = History()
+    values = np.arange(5.0)
+
+    for number in range(6):
+        column = np.arange(5) if number == 0 else values * number
+        history.room(number, 0, 40)[:] = column.tobytes()
+
+    assert len(history) == 5
+    assert history.base().open_ms.tolist() == [0, 1, 2, 3, 4]
+    assert history.base().column("volume").tolist() == [0.0, 5.0, 10.0, 15.0, 20.0]
 
 
 @pytest.mark.parametrize(("number", "first"), [(0, 1), (6, 0), (-1, 0), (5, 3)])

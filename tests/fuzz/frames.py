@@ -20,7 +20,7 @@ from milo.clock import monotonic_s
 from milo.errors import ConfigError, ScriptError
 from milo.model import ScriptResult
 from milo.script.actions import parse_action
-from milo.script.worker import process
+from milo.script.worker import spawn
 from script_executor import AccountView, EvaluationRequest, ScriptExecutor, ScriptLimits
 from tests.fuzz.scripts import Finds
 from tests.script_runs import walk
@@ -47,8 +47,8 @@ for step, value in json.load(open(__file__ + ".plan")):
         elif step == "read":
             os.read(into, value)
         elif step == "asked":
-            # Until a question, about one candle or many, or the end.
-            while not {69, 66} & set(os.read(into, 1 << 20) or b"E"):
+            # Until a question, about one candle, its values or many candles, or the end.
+            while not {69, 66, 88} & set(os.read(into, 1 << 20) or b"E"):
                 pass
         elif step == "close":
             os.close(value and out or into)
@@ -81,7 +81,21 @@ _DECIDED: Final[dict[str, Any]] = {
     "breach": None, "warnings": ["w"], "printed": "a\n", "dropped_bytes": 0, "is_lifted": False,
     "checked": 0, "differing": 0, "doubtful": 0, "note": "n",
 }  # fmt: skip
-_FIELDS: Final = {"R": _RESULT, "M": _DECIDED, "D": _LOADED, "F": _FAULT, "Y": {"request": 0}}
+_EXPLAINED: Final[dict[str, Any]] = {
+    "request": 3, "condition": True, "if_true": "close", "if_false": "donothing", "error": "",
+    "warnings": ["w"], "left_out": 0,
+    "steps": [
+        {
+            "line": 1, "depth": 0, "text": "n > 1", "value": "2 > 1", "held": True, "times": 1,
+            "is_test": True, "decides": True,
+        },
+    ],
+}  # fmt: skip
+_FIELDS: Final = {
+    "R": _RESULT, "M": _DECIDED, "W": _EXPLAINED, "D": _LOADED, "F": _FAULT, "Y": {"request": 0},
+}  # fmt: skip
+_TO_EXPLAIN: Final = ("explain", 0)
+"""In a plan: the engine asks for values; the worker knows no such step."""
 _ODD: Final = (
     None, True, False, 0, -1, 1, 2, 3, 2**31, 2**63, 2**64, 10**30, 10**400, 1e308, -0.0, 1.5, "",
     "a",
@@ -92,6 +106,10 @@ _ODD: Final = (
     "worker",
     "AAAA", "AAAAAA==", "/////w==", "AQACAA==", "AAAAAAEAAAA=", {"kind": "time", "line": 3},
     [{"text": "close\x1b", "is_true": False}], [{"at": 39, "message": "\x1b[2J", "line": -1}],
+    [{"line": 2, "depth": 0, "text": "\x1b[2J", "value": "\u202e", "held": None, "times": 0,
+      "is_test": False, "decides": False}],
+    [{"line": 9, "depth": 12, "text": "", "value": "", "held": True, "times": 2**31,
+      "is_test": True, "decides": True}] * 401,
     [{"name": "n\n", "default": 1, "low": None, "high": None}], "memory", "awaits", "donothing\n",
 )  # fmt: skip
 
@@ -144,6 +162,9 @@ class FrameFuzz:
                 self.finds.counts["refused at start"] += 1
                 self._check_text(str(error), plan)
                 return
+            if _TO_EXPLAIN in plan:
+                await self._explain(executor, plan)
+                return
             if self._is_many(plan):
                 await self._decide(executor, plan)
                 return
@@ -165,6 +186,20 @@ class FrameFuzz:
     def _is_many(plan: list[tuple[str, Any]]) -> bool:
         """Half of the plans answer a question about many candles."""
         return sum(len(str(value)) for _, value in plan) % 2 == 0
+
+    async def _explain(self, executor: ScriptExecutor, plan: list[tuple[str, Any]]) -> None:
+        request = EvaluationRequest(candles=_CANDLES, account=AccountView(available_balance=1.0))
+        try:
+            told = await executor.explain(request)
+        except ScriptError as error:
+            self.finds.counts["errors"] += 1
+            self._check_text(str(error), plan)
+            return
+        self.finds.counts["explanations"] += 1
+        for text in (told.note, *(part for step in told.steps for part in (step.text, step.value))):
+            self._check_text(text, plan)
+        if any(step.line > 2 or step.depth > 12 for step in told.steps):
+            self.finds.add(f"rows that are none: {told.steps}", json.dumps(plan))
 
     async def _decide(self, executor: ScriptExecutor, plan: list[tuple[str, Any]]) -> None:
         try:
@@ -201,12 +236,14 @@ class FrameFuzz:
         """Follow the protocol for a while, then leave it."""
         rng = self._rng
         plan: list[tuple[str, Any]] = []
-        stage = rng.choice((0, 1, 1, 2, 2, 2, 2))
+        stage = rng.choice((0, 1, 1, 2, 2, 2, 2, 3, 3))
         if stage > 0:
             plan += [("write", _frame("Y", _FIELDS["Y"]).hex()), ("read", 1 << 20)]
         if stage > 1:
             plan += [("write", _frame("D", _LOADED).hex()), ("asked", 0)]
-            if rng.random() < 0.2:
+            if stage > 2:
+                plan += [_TO_EXPLAIN, ("write", _frame("R", _RESULT).hex()), ("asked", 0)]
+            elif rng.random() < 0.2:
                 plan += [("write", _frame("R", _RESULT).hex()), ("asked", 0)]
         for _ in range(rng.choice((1, 1, 1, 2, 3))):
             plan.append(self._step(stage))
@@ -233,8 +270,8 @@ class FrameFuzz:
 
     def _noise(self, request: int) -> bytes:
         rng = self._rng
-        expected = rng.choice(("Y", "D", "RM")[request])
-        kind = rng.choice((expected, expected, expected, "F", rng.choice("YDRMFLEZ\x00")))
+        expected = rng.choice(("Y", "D", "RM", "W")[request])
+        kind = rng.choice((expected, expected, expected, "F", rng.choice("YDRMWFLEXZ\x00")))
         match rng.randrange(14):
             case 0:
                 return rng.randbytes(rng.choice((1, 4, 5, 6, 100, 5_000)))
@@ -285,12 +322,12 @@ def _frame(kind: str, fields: dict[str, Any]) -> bytes:
 @contextmanager
 def _started_from(program: Path) -> Iterator[None]:
     """Let every worker that starts be this program."""
-    own = process.boot.__file__
-    process.boot.__file__ = str(program)
+    own = spawn.BOOT
+    spawn.BOOT = program
     try:
         yield
     finally:
-        process.boot.__file__ = own
+        spawn.BOOT = own
 
 
 def _open_files() -> int:

@@ -133,8 +133,8 @@ async def test_script_that_runs_harms_nobody(family: str, tmp_path: Path) -> Non
         try:
             await good.start()
             expected = await good.evaluate(request())
-            assert good._worker is not None
-            expected_after = await good_in(good._worker.process)
+            assert good._keeper.worker is not None
+            expected_after = await good_in(good._keeper.worker.process)
         finally:
             await good.close()
         good = ScriptExecutor(good_path)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
+import re
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -185,10 +187,13 @@ async def test_requests_of_other_pages_are_refused(
     assert market.asked == (1 if status == 200 else 0)
 
 
-async def test_writing_is_refused(client: aiohttp.ClientSession) -> None:
-    async with client.post("/data", json={}) as response:
+async def test_writing_is_refused(client: aiohttp.ClientSession, chart: ChartHandler) -> None:
+    origin = {"Origin": f"http://localhost:{chart.port}"}
+    async with client.post("/data", json={}, headers=origin) as response:
         assert response.status == 405
-        assert response.headers["Allow"] == "GET, HEAD"
+    async with client.delete("/data", headers=origin) as response:
+        assert response.status == 405
+        assert response.headers["Allow"] == "GET, HEAD, POST"
 
 
 async def test_head_has_the_headers_alone(client: aiohttp.ClientSession) -> None:
@@ -204,7 +209,7 @@ async def test_only_loopback_listens(chart: ChartHandler) -> None:
 
 
 def test_any_other_address_is_refused(market: ChartMarket) -> None:
-    with pytest.raises(ConfigError, match=r"127\.0\.0\.1 only"):
+    with pytest.raises(ConfigError, match=r"only behind a password"):
         ChartHandler(market, host="0.0.0.0")
 
 
@@ -263,3 +268,36 @@ async def raw(chart: ChartHandler, request: str) -> tuple[int, str]:
         head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
         await closed(writer)
     return int(head.split(" ", 2)[1]), head
+
+
+async def test_files_are_packed_for_who_takes_gzip(chart: ChartHandler) -> None:
+    async with aiohttp.ClientSession(auto_decompress=False) as session:
+        url = f"http://127.0.0.1:{chart.port}/static/chart.js"
+        async with session.get(url, headers={"Accept-Encoding": "gzip"}) as packed:
+            body = await packed.read()
+        async with session.get(url, headers={"Accept-Encoding": "identity"}) as plain:
+            text = await plain.read()
+        known = {"Accept-Encoding": "gzip", "If-None-Match": packed.headers["ETag"]}
+        async with session.get(url, headers=known) as again:
+            assert again.status == 304
+
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert "Content-Encoding" not in plain.headers
+    assert gzip.decompress(body) == text
+    assert packed.headers["ETag"] != plain.headers["ETag"]
+    assert packed.headers["Vary"] == "Accept-Encoding"
+
+
+def test_what_is_served_says_the_same_as_the_sources() -> None:
+    """Every string and template of the sources is still there, every comment is gone."""
+    files = load_static_files(STATIC_FOLDER)
+    served = "".join(file.body.decode() for name, file in files.items() if name.endswith(".js"))
+    sources = [path for path in STATIC_FOLDER.rglob("*.js") if "report" not in path.parts]
+
+    assert not re.search(r"^\s*(//|/?\*)", served, re.MULTILINE)
+    for path in sources:
+        code = re.sub(r"/\*.*?\*/", "", path.read_text(), flags=re.DOTALL)
+        code = re.sub(r"(^|\s)//.*$", "", code, flags=re.MULTILINE)
+        for text in re.findall(r'"(?:[^"\\\n]|\\.)*"', code):
+            if not text.startswith('"./') and not text.startswith('"../'):
+                assert text in served, (path.name, text)

@@ -21,7 +21,7 @@ from milo.clock import monotonic_s
 from milo.errors import ScriptError
 from milo.inbox import Signal
 from milo.model import Candle, ScriptResult
-from milo.script.worker import process
+from milo.script.worker import spawn
 from script_engine import ScriptEngine, Slot, _intent_of
 from script_executor import AccountView, EvaluationRequest, ScriptExecutor, ScriptLimits
 from tests.script_runs import walk
@@ -43,6 +43,14 @@ DECIDED: dict[str, Any] = {
     "actions": [{"text": "close", "is_true": True}, {"text": "donothing", "is_true": False}],
     "errors": [], "breach": None, "warnings": [], "printed": "", "dropped_bytes": 0,
     "is_lifted": False, "checked": 0, "differing": 0, "doubtful": 0, "note": "",
+}  # fmt: skip
+STEP: dict[str, Any] = {
+    "line": 1, "depth": 0, "text": "a > b", "value": "1 > 2", "held": False, "times": 1,
+    "is_test": True, "decides": True,
+}  # fmt: skip
+EXPLAINED: dict[str, Any] = {
+    "request": 3, "condition": True, "if_true": "close", "if_false": "donothing", "error": "",
+    "warnings": [], "steps": [STEP], "left_out": 0,
 }  # fmt: skip
 INPUT: dict[str, Any] = {"name": "n", "default": 1, "low": None, "high": None}
 # Sends `frame(kind, fields)` or raw bytes when it starts, when a script is loaded, when asked.
@@ -75,7 +83,8 @@ def wait_for(kind):
         if found == ord("P"):
             write(frame("Y", {{"request": struct.unpack("<I", payload)[0]}}))
 
-READY, LOADED, RESULT, DECIDED = (json.loads(text) for text in {fields!r})
+READY, LOADED, RESULT, DECIDED, EXPLAINED = (json.loads(text) for text in {fields!r})
+STEP = EXPLAINED["steps"][0]
 
 def packed(kind, *numbers):
     return base64.b64encode(struct.pack("<%d%s" % (len(numbers), kind), *numbers)).decode()
@@ -109,7 +118,7 @@ class Fake:
         question: str = "E",
     ) -> ScriptExecutor:
         program = self._folder / "forging_worker.py"
-        fields = [json.dumps(part) for part in (READY, LOADED, RESULT, DECIDED)]
+        fields = [json.dumps(part) for part in (READY, LOADED, RESULT, DECIDED, EXPLAINED)]
         parts = {"start": start, "load": load, "asked": asked}
         program.write_text(
             WORKER.format(
@@ -119,7 +128,7 @@ class Fake:
             ),
             encoding="utf-8",
         )
-        self._monkeypatch.setattr(process.boot, "__file__", str(program))
+        self._monkeypatch.setattr(spawn, "BOOT", program)
         script = self._folder / "my.script"
         script.write_text("condition_true = True\n", encoding="utf-8")
         self.made.append(ScriptExecutor(script, limits=IMPATIENT, is_trusted=True))
@@ -425,6 +434,84 @@ async def test_texts_of_an_answer_are_cleaned_before_anybody_sees_them(fake: Fak
     texts += [text for plot in result.plots for text in (plot.name, plot.pane)]
     assert len(texts) == 6
     assert set(texts) == {"a?]0;x???<b>"}
+
+
+EXPLAINING = """
+write(frame("R", RESULT))
+wait_for("X")
+{}
+"""
+FORGED_EXPLANATIONS = {
+    "a result": 'write(frame("R", dict(RESULT, request=3)))',
+    "number of nobody": 'write(frame("W", dict(EXPLAINED, request=4)))',
+    "twice": 'write(frame("W", EXPLAINED) * 2)',
+    "a line that is not there": 'write(frame("W", dict(EXPLAINED, steps=[dict(STEP, line=9)])))',
+    "line 0": 'write(frame("W", dict(EXPLAINED, steps=[dict(STEP, line=0)])))',
+    "a part of nothing": 'write(frame("W", dict(EXPLAINED, steps=[dict(STEP, depth=1)])))',
+    "held, never looked at": 'write(frame("W", dict(EXPLAINED, steps=[dict(STEP, times=0)])))',
+    "too deep": 'write(frame("W", dict(EXPLAINED, steps=[STEP, dict(STEP, depth=13)])))',
+    "too many rows": (
+        'write(frame("W", dict(EXPLAINED, steps=[dict(STEP, text="", value="")] * 401)))'
+    ),
+    "too long a text": 'write(frame("W", dict(EXPLAINED, steps=[dict(STEP, text="x" * 161)])))',
+    "too long a value": 'write(frame("W", dict(EXPLAINED, steps=[dict(STEP, value="x" * 161)])))',
+    "held is 1": 'write(frame("W", dict(EXPLAINED, steps=[dict(STEP, held=1)])))',
+    "another field": 'write(frame("W", dict(EXPLAINED, steps=[dict(STEP, more=1)])))',
+    "more than a frame": 'write(struct.pack("<IB", 65537, ord("W")))',
+}
+
+
+@pytest.mark.parametrize("act", FORGED_EXPLANATIONS.values(), ids=FORGED_EXPLANATIONS.keys())
+async def test_forged_explanation_kills_the_worker(fake: Fake, act: str) -> None:
+    executor = fake(asked=EXPLAINING.format(act))
+    await executor.start()
+    pid = pid_of(executor)
+
+    error = await fails(lambda: executor.explain(request()))
+
+    assert error.breach
+    assert error.security
+    assert "security event" in str(error)
+    assert_gone(pid)
+
+
+async def test_explanation_without_an_answer_ends_with_the_time_for_it(fake: Fake) -> None:
+    executor = fake(asked=EXPLAINING.format("time.sleep(60)"))
+    await executor.start()
+
+    error = await fails(lambda: executor.explain(request()))
+
+    assert "stopped after 1 s without an answer" in str(error)
+
+
+async def test_texts_of_an_explanation_are_cleaned(fake: Fake) -> None:
+    evil = "a\x1b]0;x\x07\u202e\r<b>"
+    executor = fake(
+        asked=EXPLAINING.format(
+            f'write(frame("W", dict(EXPLAINED, error={evil!r},'
+            f" steps=[dict(STEP, text={evil!r}, value={evil!r})])))"
+        )
+    )
+    await executor.start()
+
+    told = await executor.explain(request())
+
+    assert (told.steps[0].text, told.steps[0].value) == ("a?]0;x???<b>", "a?]0;x???<b>")
+    assert told.note == "the script failed while it was looked at: a?]0;x???<b>"
+    # The action is that of the plain evaluation, whatever the explanation claims.
+    assert told.result is not None
+    assert told.result.action == "close"
+
+
+async def test_explanation_that_claims_another_decision_is_told_to_mislead(fake: Fake) -> None:
+    executor = fake(asked=EXPLAINING.format('write(frame("W", dict(EXPLAINED, condition=False)))'))
+    await executor.start()
+
+    told = await executor.explain(request())
+
+    assert told.note == "the script decided otherwise while it was looked at"
+    assert told.result is not None
+    assert told.result.condition is True
 
 
 async def test_line_of_a_fault_may_be_anywhere(fake: Fake) -> None:

@@ -19,7 +19,7 @@ from milo.candles import Candles
 from milo.clock import monotonic_s
 from milo.errors import ConfigError, InvariantBroken, ScriptError
 from milo.model import Candle
-from milo.script.worker import process
+from milo.script.worker import spawn
 from milo.script.worker.process import WorkerProcess
 from script_executor import (
     AccountView,
@@ -646,7 +646,7 @@ async def test_hostile_worker_is_killed_and_cannot_harm_the_engine(
         "os.read(into, 1)\n",
         encoding="utf-8",
     )
-    monkeypatch.setattr(process.boot, "__file__", str(hostile))
+    monkeypatch.setattr(spawn, "BOOT", hostile)
     # It has no locks and says so.
     executor = make(GOOD, is_trusted=True)
     await executor.start()

@@ -26,7 +26,7 @@ from milo.script.protocol import (
     history_frame,
     load_frame,
 )
-from milo.script.worker import process
+from milo.script.worker import spawn
 from milo.script.worker.backend import LinuxBackend, PlainBackend, backend_of
 from milo.script.worker.confine import Lock
 from milo.script.worker.process import Budget, WorkerFailure, WorkerProcess
@@ -265,7 +265,7 @@ async def test_a_worker_with_a_file_too_many_says_so_and_runs_nothing(
             options["pass_fds"] = (*options["pass_fds"], file.fileno())
             return popen(*arguments, **options)
 
-    monkeypatch.setattr(process.subprocess, "Popen", leaky)
+    monkeypatch.setattr(spawn.subprocess, "Popen", leaky)
     worker = WorkerProcess(memory_mb=256)
 
     reply, _ = await worker.ask(0, b"", BUDGET)
@@ -284,7 +284,7 @@ def test_a_worker_whose_engine_is_gone_already_does_not_stay() -> None:
 
     with subprocess.Popen(
         [
-            sys.executable, "-I", str(process.boot.__file__), str(PROJECT),
+            sys.executable, "-I", str(spawn.BOOT), str(PROJECT),
             str(requests), str(replies), "256", str(somebody_else), "worker",
         ],
         pass_fds=(requests, replies), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,

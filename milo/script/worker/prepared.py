@@ -16,10 +16,13 @@ class Prepared:
 
     process: WorkerProcess
     header: ScriptHeader
-    memory_mb: int
     known: Candles = field(default_factory=Candles.empty)
     has_decided: bool = False
     """What it computes once for all candles it has, at least in part."""
+
+    @property
+    def memory_mb(self) -> int:
+        return self.process.memory_mb
 
     def take_in(self, candles: Candles, *, with_forming: bool = False) -> Parts:
         """Return the frames of what the worker does not know yet, and note that it knows it.

@@ -8,8 +8,6 @@ budget is asked, by a signal, at which line it is, and killed a moment later wha
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import fcntl
 import logging
 import os
 import re
@@ -21,10 +19,8 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
-import milo
 from milo.script.protocol import (
     MAX_REPLY_BYTES,
     FrameError,
@@ -33,9 +29,8 @@ from milo.script.protocol import (
     Reply,
     parse_reply,
 )
-from milo.script.worker import boot
+from milo.script.worker.spawn import Spawned, spawn
 
-_PIPE_BYTES: Final = 1024 * 1024
 _READ_BYTES: Final = MAX_REPLY_BYTES + 4096
 _SHORTEST_WATCH_S: Final = 0.005
 _CPU_HEADROOM_S: Final = 60
@@ -108,15 +103,21 @@ class WorkerProcess:
     The kernel kills the worker when that thread ends (see milo.script.worker.confine).
     """
 
-    def __init__(self, *, memory_mb: int, is_trial: bool = False) -> None:
+    def __init__(
+        self, *, memory_mb: int, is_trial: bool = False, spawned: Spawned | None = None
+    ) -> None:
         """Start the process; returns before it is ready. Raises OSError where it cannot start.
 
         `is_trial`: it tries to break out instead of serving (see milo.script.worker.trial).
+        `spawned`: one that is starting already, in its stead; it is ours from now on.
         """
         self._loop = asyncio.get_running_loop()
-        self._process, self._to_worker, self._from_worker = _spawn(
-            memory_mb, "trial" if is_trial else "worker"
-        )
+        if spawned is None:
+            spawned = spawn(memory_mb, "trial" if is_trial else "worker")
+        self.memory_mb = spawned.memory_mb
+        """What it may use above what it needs for itself."""
+        self._process = spawned.process
+        self._to_worker, self._from_worker = spawned.to_worker, spawned.from_worker
         self._reader = FrameReader(MAX_REPLY_BYTES)
         self._outbox: deque[memoryview] = deque()
         self._pending: deque[_Pending] = deque()
@@ -314,56 +315,6 @@ class WorkerProcess:
         except OSError:
             # Some containers forbid it: the watch above and the parent-death signal remain.
             self._cpu_ceiling_s = float("inf")
-
-
-def _spawn(memory_mb: int, kind: str) -> tuple[subprocess.Popen[bytes], int, int]:
-    """Start the interpreter: no file but the two pipes, nothing of our environment, a session."""
-    root = str(Path(milo.__file__).resolve().parent.parent)
-    request_end, to_worker = os.pipe()
-    from_worker, reply_end = os.pipe()
-    try:
-        process = subprocess.Popen(  # noqa: S603 - our own interpreter and file
-            [
-                sys.executable, "-s", "-P", str(boot.__file__),
-                root, str(request_end), str(reply_end), str(memory_mb), str(os.getpid()),
-                kind,
-            ],
-            # Texts hash the same in every worker: a set of them is in the same order in a
-            # backtest and live. (-I would ignore it; without any other variable it is no safer.)
-            env={"PYTHONHASHSEED": "0"},
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            close_fds=True,
-            pass_fds=(request_end, reply_end),
-            start_new_session=True,
-        )  # fmt: skip
-    except BaseException:
-        os.close(to_worker)
-        os.close(from_worker)
-        raise
-    finally:
-        os.close(request_end)
-        os.close(reply_end)
-    _let_it_go_first(process.pid)
-    os.set_blocking(to_worker, False)
-    os.set_blocking(from_worker, False)
-    if hasattr(fcntl, "F_SETPIPE_SZ"):
-        # Where a user's share of pipe memory is spent, history goes over in more steps.
-        with contextlib.suppress(OSError):
-            fcntl.fcntl(to_worker, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-    return process, to_worker, from_worker
-
-
-def _let_it_go_first(pid: int) -> None:
-    """Let the kernel end this process before the engine where the machine's memory runs out.
-
-    Many scripts can use up together what each of them may. Where the kernel has no such file, or a
-    container keeps it from us, nothing is lost but the order.
-    """
-    with contextlib.suppress(OSError):
-        Path(f"/proc/{pid}/oom_score_adj").write_text("1000", encoding="ascii")
 
 
 def _told_by(code: int) -> str:

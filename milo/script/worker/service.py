@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import faulthandler
 import gc
+import io
 import os
 import signal
 import sys
 import warnings
+from collections.abc import Callable
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -22,19 +24,23 @@ from milo.clock import processor_s
 from milo.script.deciding import Decider
 from milo.script.faults import ScriptFault
 from milo.script.history import History
+from milo.script.language import CheckedScript
 from milo.script.limits import MAX_MESSAGE, MAX_WARNINGS
 from milo.script.names import ACCOUNT_NAMES
 from milo.script.policy import Vetoed
 from milo.script.protocol import (
     CANDLES,
     COLUMN,
+    COLUMN_HEAD_BYTES,
     DECIDE,
     EVALUATE,
+    EXPLAIN,
     HISTORY,
     INPUTS,
     LOAD,
     MAX_REQUEST_BYTES,
     PING,
+    Explained,
     Fault,
     FrameError,
     FrameReader,
@@ -53,8 +59,9 @@ from milo.script.protocol import (
     parse_ping,
     reply_frame,
 )
-from milo.script.runner import BudgetFault, ScriptRunner, TimeBudget
+from milo.script.runner import Account, BudgetFault, ScriptRunner, TimeBudget
 from milo.script.text import clean_line
+from milo.script.views import CandleBase
 from milo.script.worker.backend import backend_of
 from milo.script.worker.confine import Exposed
 
@@ -62,6 +69,8 @@ _READ_BYTES: Final = 64 * 1024
 """Python asks for that much memory at each read; a MiB would be mapped and unmapped each time,
 which took a third of an evaluation."""
 _TICK_S: Final = 0.01
+_COLUMNS_KEPT: Final = 12
+"""Of indicators, from one set of inputs to the next: arrays over candles need room beside them."""
 _COMPILED_CODE_IMPORTS: Final = ("_strptime", "time")
 """What datetime's compiled code imports while it works."""
 _LATE_IMPORTS: Final = (
@@ -78,6 +87,8 @@ def serve(fd_in: int, fd_out: int, memory_mb: int, engine: int) -> None:
     backend = backend_of()
     backend.follow(engine)
     worker = prepare(fd_out)
+    # It asks the kernel about its descriptor, which it could not behind the lock.
+    requests = io.FileIO(fd_in, closefd=False)
     try:
         held = backend.lock(memory_mb)
     except (Exposed, OSError) as error:
@@ -89,6 +100,9 @@ def serve(fd_in: int, fd_out: int, memory_mb: int, engine: int) -> None:
     while received := os.read(fd_in, _READ_BYTES):
         for kind, payload in reader.feed(received):
             worker.handle(kind, payload)
+        begun = reader.begun(COLUMN, COLUMN_HEAD_BYTES)
+        if begun is not None and not worker.take_column(requests, *begun):
+            return
 
 
 def prepare(fd_out: int) -> Worker:
@@ -176,6 +190,16 @@ def _import_for_compiled_code(name: str, *_: Any) -> Any:
     raise ImportError(f"'{name}' is not available to scripts")
 
 
+class _Asked(NamedTuple):
+    """One candle to evaluate; of `base` the first `known` are closed, and `until` ends them."""
+
+    request: int
+    base: CandleBase
+    known: int
+    until: int
+    account: Account
+
+
 class Worker:
     """One script, its candles, and the replies to the engine."""
 
@@ -185,6 +209,7 @@ class Worker:
         self._history = History()
         self._runner: ScriptRunner | None = None
         self._decider: Decider | None = None
+        self._script: CheckedScript | None = None
 
     def send(self, reply: Reply) -> None:
         """Write one reply."""
@@ -202,16 +227,42 @@ class Worker:
             self.send(self._decide(payload))
         elif kind == EVALUATE:
             self.send(self._evaluate(payload))
+        elif kind == EXPLAIN:
+            self.send(self._explain(payload))
         elif kind == HISTORY:
             self._history.clear(parse_history(payload))
         elif kind == LOAD:
             self.send(self._load(payload))
         elif kind == INPUTS and self._runner is not None:
-            self._runner.session.inputs = parse_inputs(payload)
+            self._set_inputs(self._runner, parse_inputs(payload))
         elif kind == PING:
             self.send(Ready(request=parse_ping(payload)))
         else:
             raise FrameError(f"unknown request {kind}")
+
+    def take_column(self, requests: io.FileIO, length: int, begun: bytes) -> bool:
+        """Read the rest of a part of a column straight into its place; False where the pipe ends.
+
+        `length` is that of the frame's whole payload, of which `begun` is here. Read as frames, a
+        million candles would be copied three times.
+        """
+        number, first, values = parse_column(begun)
+        room = self._history.room(number, first, length - COLUMN_HEAD_BYTES)
+        room[: len(values)] = values
+        room = room[len(values) :]
+        while room:
+            count = requests.readinto(room)
+            if not count:
+                return False
+            room = room[count:]
+        return True
+
+    def _set_inputs(self, runner: ScriptRunner, inputs: dict[str, float]) -> None:
+        """Begin anew with other inputs; indicators stay while they are few."""
+        runner.session.inputs = inputs
+        self._history.forget_many(_COLUMNS_KEPT)
+        if self._script is not None:
+            self._decider = Decider(runner, self._script)
 
     def _load(self, payload: bytes) -> Reply:
         request, soft_ms, options, raw = parse_load(payload)
@@ -236,6 +287,7 @@ class Worker:
         finally:
             self._timer.disarm()
         self._runner = runner
+        self._script = script
         self._decider = Decider(runner, script)
         self._timer.file_name = f"<{options.name}>"
         inputs = [
@@ -255,6 +307,13 @@ class Worker:
         )
 
     def _evaluate(self, payload: bytes) -> Reply:
+        return self._asked(payload, self._result)
+
+    def _explain(self, payload: bytes) -> Reply:
+        return self._asked(payload, self._explained)
+
+    def _asked(self, payload: bytes, answer: Callable[[ScriptRunner, _Asked], Reply]) -> Reply:
+        """Answer a request about one candle, or say what went wrong with it."""
         request, known, soft_ms, forming, balance, positions = parse_evaluate(payload)
         runner = self._runner
         here = len(self._history)
@@ -264,7 +323,7 @@ class Worker:
         base = self._history.base(forming)
         count = known + 1 if forming else known
         try:
-            outcome = runner.evaluate(base, known, (balance, positions), count=count)
+            return answer(runner, _Asked(request, base, known, count, (balance, positions)))
         except BudgetFault as fault:
             if fault.line is None:
                 # Where an error was swallowed, its place is lost with it.
@@ -276,9 +335,28 @@ class Worker:
             return Fault(request=request, kind="time", message="", line=self._timer.line)
         except MemoryError:
             return Fault(request=request, kind="memory", message="")
+
+    def _explained(self, runner: ScriptRunner, asked: _Asked) -> Reply:
+        outcome, fault, watch = runner.explain(
+            asked.base, asked.known, asked.account, count=asked.until
+        )
+        steps, left_out = watch.steps(outcome.condition)
+        return Explained(
+            request=asked.request,
+            condition=outcome.condition,
+            if_true=outcome.if_true,
+            if_false=outcome.if_false,
+            error="" if fault is None else clean_line(fault.message, MAX_MESSAGE),
+            warnings=outcome.warnings,
+            steps=steps,
+            left_out=left_out,
+        )
+
+    def _result(self, runner: ScriptRunner, asked: _Asked) -> Reply:
+        outcome = runner.evaluate(asked.base, asked.known, asked.account, count=asked.until)
         session = runner.session
         return Result(
-            request=request,
+            request=asked.request,
             condition=outcome.condition,
             if_true=outcome.if_true,
             if_false=outcome.if_false,

@@ -17,6 +17,7 @@ from milo.script.limits import MAX_MESSAGE, ScriptLimits
 from milo.script.protocol import Fault, Ready
 from milo.script.text import clean_line
 from milo.script.worker.process import SECURITY_EVENT, Budget, WorkerFailure, WorkerProcess
+from milo.script.worker.spawn import Spawned
 
 _log = logging.getLogger(__name__)
 
@@ -30,11 +31,22 @@ class Spares:
     Users `join` and `leave`; when the last one leaves, the spare workers are killed.
     """
 
-    def __init__(self, *, limits: ScriptLimits | None = None, most: int = MOST_SPARES) -> None:
+    def __init__(
+        self,
+        *,
+        limits: ScriptLimits | None = None,
+        most: int = MOST_SPARES,
+        early: list[Spawned] | None = None,
+    ) -> None:
+        """Keep `most` in reserve at the most. `early`: workers that are starting already.
+
+        What is taken over of them is taken out of the list.
+        """
         limits = limits or ScriptLimits()
         self._memory_mb = limits.memory_mb
         self._budget = Budget(cpu_ms=None, wall_s=limits.start_wall_s)
         self._most = most
+        self._early = [] if early is None else early
         self._users = 0
         self._spares: deque[asyncio.Task[WorkerProcess]] = deque()
         self._filling: asyncio.TimerHandle | None = None
@@ -124,7 +136,7 @@ class Spares:
     async def _start(self, memory_mb: int) -> WorkerProcess:
         async with self._places:
             try:
-                process = WorkerProcess(memory_mb=memory_mb)
+                process = WorkerProcess(memory_mb=memory_mb, spawned=self._early_one(memory_mb))
             except OSError as error:
                 raise WorkerFailure(f"the script's process cannot start: {error}") from error
             try:
@@ -139,6 +151,13 @@ class Spares:
                 await process.reap()
                 raise
             return process
+
+    def _early_one(self, memory_mb: int) -> Spawned | None:
+        """Return a worker that is starting already and may use as much."""
+        for place, spawned in enumerate(self._early):
+            if spawned.memory_mb >= memory_mb:
+                return self._early.pop(place)
+        return None
 
 
 def _note_failure(task: asyncio.Task[WorkerProcess]) -> None:
