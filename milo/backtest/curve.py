@@ -20,6 +20,7 @@ MIN_RETURNS = 2
 """Fewer daily returns have no standard deviation."""
 ROUNDING = 1e-12
 """A spread below this share of the largest return is the rounding of equal returns."""
+_BLOCK = 2_048
 
 Floats = NDArray[np.float64]
 
@@ -105,11 +106,26 @@ def drawdowns(curve: Curve) -> Floats:
     """
     if not len(curve.equity) or curve.start <= 0:
         return np.zeros(len(curve.equity))
-    peaks = np.maximum.accumulate(curve.equity)
-    np.maximum(peaks, curve.start, out=peaks)
-    falls: Floats = curve.equity / peaks
+    falls: Floats = curve.equity / _peaks(curve)
     falls -= 1.0
     return falls
+
+
+def _peaks(curve: Curve) -> Floats:
+    """Return the highest equity so far at each time, the start included.
+
+    Block by block: most of a curve's blocks stay below a peak that is over, and need no look at
+    their single items.
+    """
+    equity = curve.equity
+    blocks = range(0, len(equity), _BLOCK)
+    highest = np.maximum.reduceat(equity, blocks)
+    before = np.maximum.accumulate(np.concatenate(([curve.start], highest[:-1])))
+    peaks = np.repeat(before, _BLOCK)[: len(equity)]
+    for place in np.flatnonzero(highest > before).tolist():
+        block = slice(blocks[place], blocks[place] + _BLOCK)
+        peaks[block] = np.maximum(np.maximum.accumulate(equity[block]), before[place])
+    return peaks
 
 
 def deepest_drawdown(curve: Curve, falls: Floats) -> Drawdown | None:
@@ -252,5 +268,5 @@ def yearly_returns(months: tuple[Month, ...]) -> dict[int, float | None]:
 def _at(curve: Curve, ends_ms: NDArray[np.int64]) -> Floats:
     """Return the start, then the last equity before each of these times, the start before any."""
     places = np.searchsorted(curve.times_ms, ends_ms, side="left")
-    known = np.concatenate(([curve.start], curve.equity))
-    return np.concatenate(([curve.start], known[places]))
+    known = np.where(places > 0, curve.equity[places - 1], curve.start)
+    return np.concatenate(([curve.start], known))

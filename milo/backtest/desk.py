@@ -17,10 +17,10 @@ from milo.exchange.feed import E8
 from milo.exchange.instruments import to_e8
 from milo.gates.verdict import GateInput, SizedInput
 from milo.intervals import DAY_MS
-from milo.model import CommissionRate, Direction, EntryIntent
+from milo.model import CommissionRate, EntryIntent
 from milo.money import ZERO, from_float
 from milo.orders.protection import Unprotectable, plan_protection
-from milo.orders.quick_sizing import QuickSizer
+from milo.orders.quick_sizing import QuickSizer, QuickTerms
 from milo.orders.sizing import EntryRefused, SizingInput, size_entry
 
 _HUNDRED = Decimal(100)
@@ -52,7 +52,12 @@ class Desk:
         # An order for the next open goes out after the close: at midnight, on the day that begins.
         self._delay_ms = 1 if assumptions.fill_at is FillAt.NEXT_OPEN else 0
         self._lasting: dict[tuple[int, str], str | None] = {}
-        self._quick: dict[tuple[int, Direction], tuple[EntryIntent, QuickSizer]] = {}
+        self._terms = {
+            id(lane): QuickTerms(lane.contract.instrument, lane.contract.brackets, self._fees)
+            for lane in lanes
+        }
+        self._quick: dict[tuple[int, int], tuple[EntryIntent, QuickSizer]] = {}
+        """By the numbers of lane and intent; the intent is kept so that its number stays its."""
         self.halted_days: set[int] = set()
 
     def judge(
@@ -205,11 +210,11 @@ class Desk:
 
     def _sized(self, lane: Lane, intent: EntryIntent, index: int, equity: Decimal) -> EntrySize:
         # The margin of the opposite position, where one is open, is free once it is closed.
-        available = decimal_of(self._purse.available + lane.position.wallet)
+        available = self._purse.available + lane.position.wallet
         close = lane.close.item(index)
         quick = self._quick_sizer(lane, intent)
         atr = lane.atr_at(index) if quick.needs_atr else None
-        found = self._quick_size(lane, quick, close, equity, available, atr)
+        found = self._quick_size(lane, quick, close, equity, available / E8, atr)
         if found is not None:
             return found
         sized = size_entry(
@@ -218,7 +223,7 @@ class Desk:
                 price=from_float(close),
                 atr=None if atr is None else from_float(atr),
                 equity=equity,
-                available=available,
+                available=decimal_of(available),
                 instrument=lane.contract.instrument,
                 brackets=lane.contract.brackets,
                 fees=self._fees,
@@ -244,23 +249,22 @@ class Desk:
         quick: QuickSizer,
         close: float,
         equity: Decimal,
-        available: Decimal,
+        available: float,
         atr: float | None,
     ) -> EntrySize | None:
         """Return what the exact sizing would, where floats are certain of it and of the gate."""
-        found = quick.size(close, float(equity), float(available), atr)
+        found = quick.size(close, float(equity), available, atr)
         if found is None:
             return None
         tick = lane.contract.instrument.tick
         price = from_float(close)
-        qty = found.steps * quick.step
-        stop_ticks, target = found.levels
+        steps, (stop_ticks, target) = found
         stop = stop_ticks * tick
-        loss = qty * (abs(price - stop) + self._fees.taker * (price + stop))
+        loss = steps * quick.step * (abs(price - stop) + self._fees.taker * (price + stop))
         if self._max_risk and loss > self._max_risk * equity:
             return None
         return EntrySize(
-            qty=found.steps * quick.step_e8,
+            qty=steps * quick.step_e8,
             leverage=quick.leverage,
             loss_at_stop=loss,
             stop_price=stop,
@@ -279,7 +283,7 @@ class Desk:
         atr = lane.atr_at(index) if quick.needs_atr else None
         contract = lane.contract
         tick = contract.instrument.tick
-        found = quick.plan(entry_price / E8, size.qty / E8, size.leverage, atr)
+        found = quick.plan(entry_price, size.qty / E8, size.leverage, atr)
         if found is not None:
             target = found.target_ticks
             return found.stop_ticks * tick, None if target is None else target * tick
@@ -295,12 +299,13 @@ class Desk:
         return plan.stop_price, plan.target_price
 
     def _quick_sizer(self, lane: Lane, intent: EntryIntent) -> QuickSizer:
-        """Return the sizer of an intent; those of the lane's last long and short are kept."""
-        kept = self._quick.get((id(lane), intent.direction))
-        if kept is None or kept[0] is not intent:
-            contract = lane.contract
-            sizer = QuickSizer(intent, contract.instrument, contract.brackets, self._fees)
-            kept = self._quick[id(lane), intent.direction] = (intent, sizer)
+        """Return the sizer of an intent; those of the lane's last intents are kept."""
+        key = (id(lane), id(intent))
+        kept = self._quick.get(key)
+        if kept is None:
+            if len(self._quick) >= _MOST_KEPT:
+                self._quick.clear()
+            kept = self._quick[key] = (intent, QuickSizer(intent, self._terms[id(lane)]))
         return kept[1]
 
 

@@ -437,7 +437,7 @@ class Execution:
                 f"Order's notional must be no smaller than {show(rules.min_notional)} "
                 "(unless you choose reduce only)."
             )
-        if notional > rules.max_notional(leverage):
+        if notional > lane.max_notional(leverage):
             return "Exceeded the maximum allowable position at current leverage."
         if not self._purse.can_open(qty, price, leverage):
             return "Margin is insufficient."

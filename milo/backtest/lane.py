@@ -113,6 +113,8 @@ class Lane:
         self._hit: int | None = None
         self.calm_ms = 0
         """Until then nothing but funding happens to the position, by the last `next_event`."""
+        self._most_notional: dict[int, int] = {}
+        """Of each leverage that was asked for."""
         self._safe_wallet: int | None = None
         """`safe_wallet` of these levels, once it was asked for."""
         self._inside = -1
@@ -164,7 +166,7 @@ class Lane:
     def _set_levels(self, start: int, liquidation: int) -> None:
         trade = self.trade
         assert trade is not None
-        sign = trade.direction.sign
+        sign = 1 if self.position.qty > 0 else -1
         target = trade.target_price
         levels = Levels(
             sign,
@@ -310,6 +312,13 @@ class Lane:
         if self._atr is None:
             self._atr = atr(self.high, self.low, self.close, ATR_PERIOD)
         return self._atr
+
+    def max_notional(self, leverage: int) -> int:
+        """Return the largest notional that the leverage may carry, e8."""
+        most = self._most_notional.get(leverage)
+        if most is None:
+            most = self._most_notional[leverage] = self.rules.max_notional(leverage)
+        return most
 
     def fill_price(self, price: float, sign: int, slippage: int) -> int:
         """Return at which price a market order fills, e8: `sign` +1 buys, -1 sells.

@@ -157,7 +157,7 @@ def _best_trades(evidence: Evidence) -> float | None:
 
     Of the net profit it would be no measure: any small edge is made of less than its best trades.
     """
-    nets = sorted((trade.net for trade in evidence.closed if trade.net > 0), reverse=True)
+    nets = sorted((net for trade in evidence.closed if (net := trade.net) > 0), reverse=True)
     if not nets:
         return None
     best = nets[: ceil(len(evidence.closed) * BEST_SHARE)]

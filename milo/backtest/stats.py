@@ -137,7 +137,9 @@ def measure(ledger: Ledger, *, start_ms: int) -> Stats:
         total_return=curves.total_return(curve),
         cagr=cagr,
         buy_and_hold=sum(held) / len(held) if held else None,
-        exposure=float(ledger.exposed.mean()) if len(ledger.exposed) else None,
+        exposure=int(np.count_nonzero(ledger.exposed)) / len(ledger.exposed)
+        if len(ledger.exposed)
+        else None,
         volatility=curves.volatility(returns),
         sharpe=curves.sharpe(returns),
         sortino=curves.sortino(returns),
@@ -176,20 +178,23 @@ class _Result(NamedTuple):
 
     trade: Trade
     net: Decimal
+    outcome: int
+    """+1 won, -1 lost, 0 neither."""
     multiple: float | None
     """The net result in R."""
 
 
 def _result(trade: Trade) -> _Result:
-    net = trade.net
-    return _Result(trade, net, float(net) / float(trade.risk) if trade.risk > 0 else None)
+    net, risk = trade.net, trade.risk
+    outcome = (net > 0) - (net < 0)
+    return _Result(trade, net, outcome, float(net) / float(risk) if risk > 0 else None)
 
 
 def _trade_stats(closed: Sequence[Trade], days: float) -> TradeStats:
     results = [_result(trade) for trade in closed]
     everything = _group(results)
-    average_win = _mean([result.net for result in results if result.net > 0])
-    average_loss = _mean([result.net for result in results if result.net < 0])
+    average_win = _mean([result.net for result in results if result.outcome > 0])
+    average_loss = _mean([result.net for result in results if result.outcome < 0])
     holding = [trade.exit_ms - trade.entry_ms for trade in closed]
     return TradeStats(
         all=everything,
@@ -203,8 +208,8 @@ def _trade_stats(closed: Sequence[Trade], days: float) -> TradeStats:
         payoff=None if average_win is None or average_loss is None else average_win / -average_loss,
         best=max(results, key=lambda result: result.net).trade if results else None,
         worst=min(results, key=lambda result: result.net).trade if results else None,
-        longest_wins=_longest_row(result.net > 0 for result in results),
-        longest_losses=_longest_row(result.net < 0 for result in results),
+        longest_wins=_longest_row(result.outcome > 0 for result in results),
+        longest_losses=_longest_row(result.outcome < 0 for result in results),
         average_holding_ms=sum(holding) / len(holding) if holding else None,
         longest_holding_ms=max(holding, default=None),
         per_day=len(closed) / days if days > 0 else None,
@@ -229,8 +234,8 @@ def _groups(
 
 
 def _group(results: Sequence[_Result]) -> Group:
-    won = [result.net for result in results if result.net > 0]
-    lost = [result.net for result in results if result.net < 0]
+    won = [result.net for result in results if result.outcome > 0]
+    lost = [result.net for result in results if result.outcome < 0]
     brought, taken = sum(won, ZERO), -sum(lost, ZERO)
     multiples = _multiples(results)
     count = len(results)

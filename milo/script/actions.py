@@ -40,6 +40,19 @@ _TOKEN: Final = re.compile(
 )
 _DISTANCE: Final = re.compile(r"\s*[0-9.]+\s*(%|atr)?\s*", re.IGNORECASE | re.ASCII)
 _BLANK: Final = " \t\r\n"
+_NUMBER: Final = r"([0-9]{1,20}(?:\.[0-9]{1,19})?|\.[0-9]{1,20})"
+_USUAL_ENTRY: Final = re.compile(
+    rf"(long|short)\({_NUMBER}%(risk|margin)@{_NUMBER}x"
+    rf"(?:,sl={_NUMBER}(%|atr)?)?(?:,tp={_NUMBER}(%|atr)?|,rr={_NUMBER})?\)"
+)
+"""An entry as `long(...)` and `short(...)` write it: nearly all that scripts give."""
+_DIRECTIONS: Final = {str(direction): direction for direction in Direction}
+_AMOUNT_KINDS: Final = {str(kind): kind for kind in AmountKind}
+_DISTANCE_KINDS: Final = {
+    "%": DistanceKind.PERCENT,
+    "atr": DistanceKind.ATR,
+    None: DistanceKind.PRICE,
+}
 
 
 def parse_action(text: str) -> Intent | None:
@@ -49,7 +62,31 @@ def parse_action(text: str) -> Intent | None:
     """
     if len(text) > MAX_ACTION:
         raise ValueError(f"the action has {len(text)} characters; at most {MAX_ACTION} are read")
-    return _Parser(text).action()
+    return _usual_entry(text) or _Parser(text).action()
+
+
+def _usual_entry(text: str) -> EntryIntent | None:
+    """Return what an entry of the usual form asks for; None where the parser has to look at it.
+
+    A script may give another text on each candle: this takes a fifth of the parser's time.
+    """
+    match = _USUAL_ENTRY.fullmatch(text)
+    if match is None:
+        return None
+    side, share, kind, times, stop, stop_kind, target, target_kind, ratio = match.groups()
+    amount, leverage = Decimal(share), Decimal(times)
+    numbers = [Decimal(number) for number in (stop, target, ratio) if number is not None]
+    if not 0 < amount <= _HUNDRED or leverage < 1 or not all(numbers):
+        return None
+    return EntryIntent(
+        direction=_DIRECTIONS[side],
+        amount=amount,
+        amount_kind=_AMOUNT_KINDS[kind],
+        leverage=leverage,
+        stop=None if stop is None else Distance(numbers[0], _DISTANCE_KINDS[stop_kind]),
+        target=None if target is None else Distance(numbers[-1], _DISTANCE_KINDS[target_kind]),
+        reward_ratio=None if ratio is None else numbers[-1],
+    )
 
 
 @dataclass(frozen=True, slots=True)

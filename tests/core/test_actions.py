@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import re
 from decimal import Decimal
 
@@ -239,3 +240,33 @@ def test_every_entry_that_is_written_reads_back(
 def test_any_text_is_read_or_refused_but_never_breaks_the_parser(text: str) -> None:
     with contextlib.suppress(ValueError):
         parse_action(text)
+
+
+def outcome(text: str) -> object:
+    try:
+        return parse_action(text)
+    except ValueError:
+        return ValueError
+
+
+def test_the_usual_form_is_read_as_any_other_form() -> None:
+    dice = random.Random(5)
+    numbers = ("1", "2.25", "10", ".5", "100", "007", "0.0", "0.99", "100.01", "2.", "9" * 41)
+    taken = 0
+    for _ in range(4_000):
+        usual = "".join(
+            (
+                dice.choice(("long", "short")),
+                f"({dice.choice(numbers)}%{dice.choice(('risk', 'margin', 'x'))}",
+                f"@{dice.choice(numbers)}x",
+                dice.choice(("", ",sl={0}", ",sl={0}%", ",sl={0}atr", ",sl={0}at")),
+                dice.choice(("", ",tp={1}", ",tp={1}%", ",tp={1}atr", ",rr={1}", ",rr={1}%")),
+                dice.choice((")", ")", ")", "", "))")),
+            )
+        ).format(dice.choice(numbers), dice.choice(numbers))
+
+        # A blank is no part of the usual form.
+        assert outcome(usual) == outcome(f"{usual} "), usual
+        taken += outcome(usual) is not ValueError
+
+    assert taken > 100

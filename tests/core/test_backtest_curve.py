@@ -34,6 +34,22 @@ def deepest(curve: Curve) -> Drawdown | None:
     return curves.deepest_drawdown(curve, curves.drawdowns(curve))
 
 
+@pytest.mark.parametrize("count", [1, 2, 2_047, 2_048, 2_049, 9_000])
+@pytest.mark.parametrize("drift", [-0.2, 0.0, 0.2])
+def test_falls_from_the_highest_equity_so_far_are_the_same_in_curves_of_any_length(
+    count: int, drift: float
+) -> None:
+    dice = np.random.default_rng(count)
+    equity = np.round(100 + np.cumsum(dice.normal(drift, 1, count)), 1)
+    for start in (90.0, 100.0, 160.0):
+        curve = daily(*equity.tolist(), start=start)
+
+        falls = curves.drawdowns(curve)
+
+        highest = np.maximum(np.maximum.accumulate(equity), start)
+        assert falls.tolist() == (equity / highest - 1).tolist()
+
+
 def test_return_and_growth_of_a_year_are_the_same() -> None:
     curve = daily(*[100.0] * 364, 150.0)
 

@@ -13,7 +13,7 @@ from milo.model import CommissionRate, EntryIntent
 from milo.money import from_float
 from milo.orders.lots import market_step
 from milo.orders.protection import Unprotectable, plan_protection
-from milo.orders.quick_sizing import QuickSizer
+from milo.orders.quick_sizing import QuickSizer, QuickTerms
 from milo.orders.sizing import EntryRefused, SizingInput, size_entry
 from milo.script.actions import parse_action
 from tests.backtest_markets import AMOUNTS, LEVERAGES, STOPS, TARGETS
@@ -55,7 +55,7 @@ def test_a_quick_answer_equals_the_exact_one(seed: int) -> None:
             equity = Decimal(dice.choice((1_000, 10_000, 250_000)))
         available = equity if dice.random() < 0.7 else equity / 3
         atr = None if dice.random() < 0.1 else price * dice.uniform(0.0005, 0.05)
-        quick = QuickSizer(intent, instrument, spec.brackets, fees)
+        quick = QuickSizer(intent, QuickTerms(instrument, spec.brackets, fees))
 
         found = quick.size(price, float(equity), float(available), atr)
 
@@ -109,11 +109,10 @@ def test_a_quick_plan_equals_the_exact_one(seed: int) -> None:
         intent = random_intent(dice, float(entry))
         leverage = dice.randint(1, 125)
         atr = float(entry) * dice.uniform(0.0005, 0.05)
-        quick = QuickSizer(
-            intent, instrument, spec.brackets, CommissionRate(maker=Decimal(0), taker=Decimal(0))
-        )
+        fees = CommissionRate(maker=Decimal(0), taker=Decimal(0))
+        quick = QuickSizer(intent, QuickTerms(instrument, spec.brackets, fees))
 
-        found = quick.plan(float(entry), float(qty), leverage, atr)
+        found = quick.plan(int(entry * 10**8), float(qty), leverage, atr)
 
         try:
             exact = plan_protection(
