@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from milo.candles import Candles, Floats
-from milo.exchange.feed import E8
+from milo.exchange.feed import E8, price_tick_e8
 from milo.exchange.instruments import (
     DataFacts,
     SymbolSpec,
@@ -107,12 +107,8 @@ def facts_of(candles: Candles) -> DataFacts:
 def _tick_of(candles: Candles) -> int:
     count = len(candles)
     rows = np.linspace(0, count - 1, min(count, _SAMPLED_ROWS)).astype(np.int64)
-    tick = E8
-    for prices in (candles.open, candles.high, candles.low, candles.close):
-        scaled = _scaled(prices[rows])
-        while tick > 1 and np.any(scaled % tick):
-            tick //= 10
-    return tick
+    columns = (candles.open, candles.high, candles.low, candles.close)
+    return price_tick_e8([_scaled(prices[rows]) for prices in columns])
 
 
 def _scaled(prices: Floats) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

@@ -7,7 +7,7 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -92,7 +92,7 @@ def _check_arguments(app: App) -> None:
 
 async def _pieces(app: App, stack: AsyncExitStack) -> list[Piece]:
     """Start every script's worker, and find what it runs on."""
-    plans = await start_scripts(app, stack)
+    plans = _told_apart(await start_scripts(app, stack))
     for plan in plans:
         if plan.header.isolation is not None and not plan.header.isolation.is_isolated:
             app.console.warn(f"{plan.header.name}: {plan.isolation_line}")
@@ -100,6 +100,22 @@ async def _pieces(app: App, stack: AsyncExitStack) -> list[Piece]:
     wanted = [(plan.symbol, plan.timeframe) for plan in plans]
     markets = await asyncio.to_thread(load_markets, app.config, wanted)
     return [_piece(plan, market) for plan, market in zip(plans, markets, strict=True)]
+
+
+def _told_apart(plans: Sequence[Plan]) -> list[Plan]:
+    """Number the scripts that have a name in common but not a text: a, a (2), a (3)."""
+    texts: dict[str, list[str]] = {}
+    named = []
+    for plan in plans:
+        header = plan.header
+        known = texts.setdefault(header.name, [])
+        if header.text_sha256 not in known:
+            known.append(header.text_sha256)
+        number = known.index(header.text_sha256) + 1
+        if number > 1:
+            plan = replace(plan, header=replace(header, name=f"{header.name} ({number})"))
+        named.append(plan)
+    return named
 
 
 def _piece(plan: Plan, market: StoredMarket) -> Piece:

@@ -15,14 +15,16 @@ from milo.candles import Candles
 from milo.clock import iso_minute
 from milo.config import Config
 from milo.errors import ConfigError
+from milo.exchange.feed import can_build
 from milo.intervals import INTERVAL_MS
 from milo.model import FundingRate
+from milo.resampling import resampled
 from milo.store.columns import load_columns
 from milo.store.connections import bring_up_to_date, close_reader, open_reader
 from milo.store.faults import store_error
 from milo.store.funding import load_funding
 from milo.store.instruments import load_brackets, load_instruments
-from milo.store.klines import list_series
+from milo.store.klines import first_open_ms, last_open_ms, list_series
 from milo.store.migrations import MARKET
 from milo.store.places import HISTORY
 
@@ -44,6 +46,8 @@ class StoredMarket:
     """How many times candles are missing between two that are there."""
     contract: Contract
     finer: Candles | None = None
+    notes: tuple[str, ...] = ()
+    """What is to be known of how the candles came about, one sentence each."""
     funding: tuple[FundingRate, ...] = field(default=(), repr=False)
 
 
@@ -82,9 +86,11 @@ def _load_market(
     config: Config, path: Path, conn: sqlite3.Connection, symbol: str, interval: str
 ) -> StoredMarket:
     source = str(path)
-    candles = _candles(path, conn, symbol, interval)
+    found = _found(path, conn, symbol, interval)
+    candles = found.candles
     if not len(candles):
-        raise ConfigError(_nothing_stored(symbol, interval, list_series(conn), source))
+        known = _nothing_stored(symbol, interval, list_series(conn), source)
+        raise ConfigError(f"{known} ({found.note})" if found.note else known)
     first, end = _decided(config, candles, f"{symbol} {interval}")
     finer = None
     if config.intrabar in INTERVAL_MS:
@@ -98,13 +104,48 @@ def _load_market(
         end=end,
         source=source,
         gaps=int(np.count_nonzero(steps > 1.2 * INTERVAL_MS[interval])),
-        finer=finer,
+        finer=None if finer is None else finer.candles,
+        notes=tuple(one.note for one in (found, finer) if one is not None and one.note),
         funding=tuple(load_funding(conn, symbol)),
         contract=_contract(conn, symbol, candles),
     )
 
 
-def _candles(path: Path, conn: sqlite3.Connection, symbol: str, interval: str) -> Candles:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    candles: Candles
+    note: str = ""
+    """Set where the candles are not stored as they are."""
+
+
+def _found(path: Path, conn: sqlite3.Connection, symbol: str, interval: str) -> _Found:
+    """Return the stored candles, or else those that finer stored ones make up; or none."""
+    candles = _stored(path, conn, symbol, interval)
+    base = None if len(candles) else _base_of(conn, symbol, interval)
+    if base is None:
+        return _Found(candles=candles)
+    made = resampled(_stored(path, conn, symbol, base), base, interval)
+    note = f"{symbol}: {interval} made of stored {base}"
+    if made.left_out:
+        count = f"{made.left_out:,} candle{'s' if made.left_out > 1 else ''}"
+        note = f"{note}; {count} left out of which some {base} are missing"
+    return _Found(candles=made.candles, note=note)
+
+
+def _base_of(conn: sqlite3.Connection, symbol: str, interval: str) -> str | None:
+    """Return the stored interval that reaches furthest, of several the longest; or None."""
+    possible = []
+    for name, base in list_series(conn):
+        if name != symbol or base == interval or not can_build(base, interval):
+            continue
+        first_ms, last_ms = first_open_ms(conn, name, base), last_open_ms(conn, name, base)
+        if first_ms is not None and last_ms is not None:
+            length = INTERVAL_MS[base]
+            possible.append((last_ms + length - first_ms, length, base))
+    return max(possible)[2] if possible else None
+
+
+def _stored(path: Path, conn: sqlite3.Connection, symbol: str, interval: str) -> Candles:
     with load_columns(path, conn, symbol, interval) as stored:
         if stored.problem:
             _log.warning("columns_not_mapped reason=%r", stored.problem)
@@ -139,13 +180,14 @@ def _decided(config: Config, candles: Candles, title: str) -> tuple[int, int]:
 
 def _finer(
     config: Config, path: Path, conn: sqlite3.Connection, symbol: str, interval: str
-) -> Candles:
+) -> _Found:
     wanted = config.intrabar
     if INTERVAL_MS[wanted] >= INTERVAL_MS[interval]:
         raise ConfigError(f"--intrabar {wanted} is not finer than the script's {interval}")
-    finer = _candles(path, conn, symbol, wanted)
-    if not len(finer):
-        raise ConfigError(f"--intrabar {wanted}: no {wanted} candles of {symbol} in {path}")
+    finer = _found(path, conn, symbol, wanted)
+    if not len(finer.candles):
+        text = f"--intrabar {wanted}: no {wanted} candles of {symbol} in {path}"
+        raise ConfigError(f"{text} ({finer.note})" if finer.note else text)
     return finer
 
 

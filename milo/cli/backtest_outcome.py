@@ -88,6 +88,7 @@ def _description(
     seconds: float,
 ) -> RunDescription:
     notes = [piece.market.contract.note for piece in pieces]
+    notes += [note for piece in pieces for note in piece.market.notes]
     notes += [
         f"{piece.market.symbol}: candles are missing at {piece.market.gaps:,} places; nothing "
         "happens there, and what comes next counts as the next candle"

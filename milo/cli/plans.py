@@ -42,6 +42,7 @@ async def start_scripts(app: App, stack: AsyncExitStack) -> list[Plan]:
         for text in header.warnings:
             app.console.warn(f"{header.name}: {text}")
     _check_listed(app.config.symbol, headers)
+    _warn_of_another_coin(app, headers)
     plans, further = [], []
     for path, executor, header in zip(app.arguments.scripts, first, headers, strict=True):
         symbols = (header.coin,) if header.coin else app.config.symbol
@@ -83,6 +84,19 @@ def _check_listed(symbols: Sequence[str], headers: Sequence[ScriptHeader]) -> No
             f"no script runs on {', '.join(unused)} of --symbol: {named} (leave the line "
             "coin = ... out of a script that is to run on all of them)"
         )
+
+
+def _warn_of_another_coin(app: App, headers: Sequence[ScriptHeader]) -> None:
+    """Warn where a single --symbol was asked for and a script's own coin is another one."""
+    symbols = app.config.symbol
+    if len(symbols) > 1 or app.config.origins["symbol"] != "flag":
+        return
+    for header in headers:
+        if header.coin and header.coin not in symbols:
+            app.console.warn(
+                f"{header.name}: runs on {header.coin}, the coin that it names, not on "
+                f"--symbol {symbols[0]}"
+            )
 
 
 def check_symbols(plans: Sequence[Plan]) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from milo.intervals import DAY_MS, INTERVAL_MS, INTERVALS, close_ms_of, open_of
+from milo.resampling import grouped
 
 E8 = 100_000_000
 DEFAULT_FUNDING_E8 = 10_000
@@ -23,7 +24,6 @@ DEFAULT_FUNDING_E8 = 10_000
 
 POINTS = 4
 
-_WEEK_ORIGIN_MS = 4 * DAY_MS
 _LOW_BITS = 32
 _INT64_LIMIT = 2**63 - 1
 
@@ -247,7 +247,7 @@ def summed(columns: Columns, interval: str) -> Columns:
     """
     if not len(columns):
         return columns
-    starts, opens = _groups(columns.open_ms, interval)
+    starts, opens = grouped(columns.open_ms, interval)
     ends = np.append(starts[1:], len(columns)) - 1
     return Columns(
         opens,
@@ -261,6 +261,15 @@ def summed(columns: Columns, interval: str) -> Columns:
         _exact_sums(columns.taker_volume, starts),
         _exact_sums(columns.taker_quote_volume, starts),
     )
+
+
+def price_tick_e8(columns: Sequence[Column]) -> int:
+    """Return the finest decimal place of prices (e8) as a power of ten; at most 1.0."""
+    tick = E8
+    for prices in columns:
+        while tick > 1 and np.any(prices % tick):
+            tick //= 10
+    return tick
 
 
 def kline_tuples(columns: Columns, interval: str) -> list[KlineTuple]:
@@ -320,22 +329,6 @@ class RunningCandle:
 
 def _columns(fields: Sequence[Column]) -> Columns:
     return Columns(*fields)  # type: ignore[arg-type]  # only sums may be objects
-
-
-def _groups(
-    open_ms: NDArray[np.int64], interval: str
-) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
-    """Return the first row of each candle of `interval`, and the candles' open times."""
-    opens: NDArray[np.int64]
-    if interval == "1M":
-        months = open_ms.astype("datetime64[ms]").astype("datetime64[M]")
-        opens = months.astype("datetime64[ms]").astype(np.int64)
-    else:
-        length = INTERVAL_MS[interval]
-        origin = _WEEK_ORIGIN_MS if interval == "1w" else 0
-        opens = (open_ms - origin) // length * length + origin
-    starts = np.flatnonzero(np.diff(opens, prepend=opens[0] - 1))
-    return starts, opens[starts]
 
 
 def _exact_sums(values: Column, starts: NDArray[np.intp]) -> Column:

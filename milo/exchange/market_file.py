@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from milo.clock import iso_utc
 from milo.errors import ConfigError
-from milo.exchange.feed import E8, Column, Columns, column_of
+from milo.exchange.feed import E8, Column, Columns, column_of, price_tick_e8
 from milo.exchange.funding import FundingSchedule
 from milo.exchange.recorded_file import read_recorded
 from milo.intervals import INTERVAL_MS, open_of
@@ -95,7 +95,8 @@ def read_candles(path: Path) -> CandleFile:
         raise ConfigError(f"{path}: holds no candles")
     columns = Columns(**{name: _joined(chunks, name) for name in _NAMES})  # type: ignore[arg-type]
     interval = _interval_of(path, columns.open_ms, np.concatenate(lines))
-    return CandleFile(columns, interval, _tick_of(columns), content)
+    prices = (columns.open, columns.high, columns.low, columns.close)
+    return CandleFile(columns, interval, price_tick_e8(prices), content)
 
 
 _MAX_FUNDING_E8 = E8 // 10
@@ -313,14 +314,6 @@ def _interval_of(path: Path, open_ms: NDArray[np.int64], line_of: NDArray[np.int
             f"{interval}"
         )
     return interval
-
-
-def _tick_of(columns: Columns) -> int:
-    tick = E8
-    for prices in (columns.open, columns.high, columns.low, columns.close):
-        while tick > 1 and np.any(prices % tick):
-            tick //= 10
-    return tick
 
 
 def _time(text: str) -> int:

@@ -8,9 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from milo.candles import Candles
+from milo.resampling import resampled
+from milo.store.columns import open_columns
+from milo.store.connections import close_reader, open_reader
+from milo.store.klines import list_series
+from milo.store.migrations import MARKET
 from tests.script_runs import HOUR_MS, START_MS, walk
 
 from .commands import Finished, milo
@@ -43,10 +49,17 @@ def folder(imported: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def stored(folder: Path, candles: Candles, symbol: str = "BTCUSDT", interval: str = "1h") -> None:
+def stored(
+    folder: Path,
+    candles: Candles,
+    symbol: str = "BTCUSDT",
+    interval: str = "1h",
+    *,
+    wider: float = 0.01,
+) -> None:
     file = folder / "candles.csv"
     rows = [
-        f"{row.open_ms},{row.open:.2f},{row.high + 0.01:.2f},{row.low - 0.01:.2f},"
+        f"{row.open_ms},{row.open:.2f},{row.high + wider:.2f},{row.low - wider:.2f},"
         f"{row.close:.2f},{row.volume:.3f}"
         for row in candles
     ]
@@ -217,3 +230,87 @@ def test_imported_funding_rates_count_as_known_and_a_second_import_changes_nothi
     after = report(folder, CROSSING)["funding"]
     assert before["unknown"] == before["settlements"] == after["settlements"] > 0
     assert after["unknown"] == 0
+
+
+def stored_candles(folder: Path) -> Candles:
+    with open_columns(folder / "data" / "history.db", "BTCUSDT", "1h") as columns:
+        return columns.candles
+
+
+def series_of(folder: Path) -> list[tuple[str, str]]:
+    conn = open_reader(folder / "data" / "history.db", MARKET)
+    try:
+        return list_series(conn)
+    finally:
+        close_reader(conn)
+
+
+def notes_of(content: dict[str, Any]) -> list[str]:
+    return [row["text"] for row in content["assumptions_in_words"] if row["name"] == "note"]
+
+
+def test_longer_candles_are_made_of_stored_ones_and_those_that_are_stored_win(folder: Path) -> None:
+    slow = CROSSING.replace("1h", "4h")
+    finer = ["--intrabar", "2h", "--timerange", "20260102-"]
+    hours = stored_candles(folder)
+    before = series_of(folder)
+
+    made = report(folder, slow, more=finer)
+    after = series_of(folder)
+    for interval in ("2h", "4h"):
+        # As the exchange would have them.
+        stored(folder, resampled(hours, "1h", interval).candles, interval=interval, wider=0.0)
+    as_stored = report(folder, slow, more=finer)
+
+    assert made["trades"] == as_stored["trades"]
+    assert len(made["trades"]) > 3
+    assert after == before
+    told = [note for note in notes_of(made) if "made of stored" in note]
+    assert told == ["BTCUSDT: 4h made of stored 1h", "BTCUSDT: 2h made of stored 1h"]
+    assert not any("made of stored" in note for note in notes_of(as_stored))
+
+
+def test_candles_with_missing_parts_are_left_out_and_counted(tmp_path: Path) -> None:
+    hours = CANDLES.prefix(601)
+    columns = (hours.open_ms, hours.open, hours.high, hours.low, hours.close, hours.volume)
+    stored(tmp_path, Candles.from_columns(*(np.delete(column, 9) for column in columns)))
+
+    content = report(tmp_path, CROSSING.replace("1h", "4h"))
+
+    assert content["markets"][0]["candles"] == 149
+    assert any(
+        "4h made of stored 1h; 2 candles left out of which some 1h are missing" in note
+        for note in notes_of(content)
+    )
+
+
+def test_finer_candles_are_never_made_of_longer_ones(folder: Path) -> None:
+    done = backtest(folder, CROSSING, more=["--intrabar", "30m"])
+
+    assert done.code == 2
+    assert "--intrabar 30m: no 30m candles of BTCUSDT" in done.err
+
+
+def test_a_symbol_that_a_script_passes_over_is_told(folder: Path) -> None:
+    other = backtest(folder, CROSSING, more=["--symbol", "ETHUSDT"])
+    same = backtest(folder, CROSSING, more=["--symbol", "BTCUSDT"])
+
+    assert (other.code, same.code) == (0, 0)
+    assert "s0: runs on BTCUSDT, the coin that it names, not on --symbol ETHUSDT" in other.err
+    assert same.err == ""
+
+
+def test_two_scripts_of_one_file_name_are_told_apart(folder: Path) -> None:
+    arguments = []
+    for place, text in (("a", CROSSING), ("b", FALLING)):
+        (folder / place).mkdir()
+        (folder / place / "same.script").write_text(text.strip() + "\n")
+        arguments += ["--script", str(folder / place / "same.script")]
+
+    done = milo(folder, "--backtest", *arguments, "--json", "-")
+
+    content = json.loads(done.out)
+    by_script = content["stats"]["by_script"]
+    assert sorted(by_script) == ["same", "same (2)"]
+    assert sum(group["count"] for group in by_script.values()) == len(content["trades"])
+    assert [slot["script"] for slot in content["slots"]] == ["same", "same (2)"]
