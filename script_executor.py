@@ -200,6 +200,22 @@ class ScriptExecutor:
         header = self._keeper.header
         return header is not None and header.reads_account
 
+    async def set_inputs(self, inputs: Mapping[str, float]) -> None:
+        """Run with other inputs from now on, as if it had been started with these.
+
+        What the worker knows of the candles stays. Raises ConfigError where they do not fit the
+        script, ScriptError where no worker can be had; to be called after `start`, and not while
+        something is asked.
+        """
+        if self._is_busy or self._keeper.header is None:
+            raise InvariantBroken("inputs change between two questions, after the start")
+        try:
+            await self._keeper.set_inputs(inputs)
+        except WorkerFailure as failure:
+            self._keeper.replace()
+            raise await self._keeper.broken(failure, "") from None
+        self._evaluations = 0
+
     async def hold(self, candles: Candles) -> None:
         """Let the worker take in a long history before it is asked about parts of it.
 

@@ -112,6 +112,20 @@ class Keeper:
         self.header = self.worker.header
         return self.header
 
+    async def set_inputs(self, inputs: Mapping[str, float]) -> None:
+        """Give these inputs to the worker, and to those that come after it.
+
+        Raises ConfigError where they do not fit the script, which must have been loaded, and
+        WorkerFailure where no worker can be had.
+        """
+        assert self.header is not None, "start comes first"
+        values = self._checked_inputs(self.header, inputs)
+        self._inputs = inputs
+        # One that is being prepared may have been given the inputs before already.
+        worker = await self.ready()
+        worker.process.send(inputs_frame(values))
+        worker.has_decided = False
+
     @property
     def has_script(self) -> bool:
         """True from the first `start` on, also where that failed."""
@@ -142,7 +156,7 @@ class Keeper:
             header = replace(await self._load(process), isolation=isolation)
             if self.header not in (None, header):
                 raise WorkerFailure(f"the same text says other things now {SECURITY_EVENT}")
-            process.send(inputs_frame(self._checked_inputs(header)))
+            process.send(inputs_frame(self._checked_inputs(header, self._inputs)))
             worker = Prepared(process, header)
             if self.candles is not None:
                 await self._give(worker, self.candles)
@@ -205,9 +219,11 @@ class Keeper:
         except Forged as error:
             raise WorkerFailure(f"the worker claims {error} {SECURITY_EVENT}") from None
 
-    def _checked_inputs(self, header: ScriptHeader) -> dict[str, float]:
+    def _checked_inputs(
+        self, header: ScriptHeader, inputs: Mapping[str, float]
+    ) -> dict[str, float]:
         try:
-            return input_values(header.inputs, self._inputs)
+            return input_values(header.inputs, inputs)
         except ValueError as error:
             raise ConfigError(f"{self._file_name}: {error}") from None
 
