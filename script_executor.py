@@ -38,7 +38,7 @@ from milo.script.protocol import (
 from milo.script.request import AccountView, EvaluationRequest, PositionView
 from milo.script.results import OutputMeter, Results
 from milo.script.text import shown_source
-from milo.script.worker.keeper import Keeper
+from milo.script.worker.keeper import NO_ORDER, Keeper
 from milo.script.worker.prepared import Prepared
 from milo.script.worker.process import WorkerFailure
 from milo.script.worker.script_file import read_script, stem_of
@@ -121,8 +121,9 @@ class ScriptExecutor:
     async def explain(self, request: EvaluationRequest) -> Explanation:
         """Evaluate as `evaluate` does, and once more to be told what the script works out.
 
-        Where the script fails the explanation holds its error. Raises ScriptError where the worker
-        had to be killed: a budget was overrun, or it sent what is no answer.
+        Where the script fails the explanation holds its error; where only the telling takes too
+        long, it holds no values. Raises ScriptError as `evaluate` does where the worker had to be
+        killed, and where it sent what is no answer.
         """
         reply, cpu_ms = await self._evaluated(request)
         result, error = None, None
@@ -132,11 +133,17 @@ class ScriptExecutor:
             if failure.breach:
                 raise
             error = failure
-        told, cpu_ms = await self._evaluated(request, EXPLAIN)
-        if isinstance(told, Fault):
-            raise await self._keeper.faulted(
-                told, cpu_ms, request.newest, self._limits.first_cpu_ms
-            )
+        try:
+            told, cpu_ms = await self._evaluated(request, EXPLAIN)
+            if isinstance(told, Fault):
+                limit_ms = self._limits.first_cpu_ms
+                raise await self._keeper.faulted(told, cpu_ms, request.newest, limit_ms)
+        except ScriptError as failure:
+            if failure.security:
+                raise
+            reason = failure.message.removesuffix(f" {NO_ORDER}")
+            note = f"its values cannot be told: {reason}"
+            return Explanation(result=result, error=error, steps=(), note=note)
         assert isinstance(told, Explained)
         try:
             steps = checked_steps(told, self._results)

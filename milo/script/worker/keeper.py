@@ -45,7 +45,7 @@ from milo.script.worker.spares import Spares
 _log = logging.getLogger(__name__)
 
 _DAY_S: Final = 24 * 3600.0
-_NO_ORDER: Final = "No order was sent."
+NO_ORDER: Final = "No order was sent."
 _ADVICE: Final = (
     "Use a kernel and a container that allow seccomp filters, or run scripts that you have read"
     " and trust with --trust-script, unisolated"
@@ -353,7 +353,7 @@ class Keeper:
         self.replace()
         await self.reap()
         return self._results.error(
-            f"{message}. {_NO_ORDER}", candle, place, breach=True, prints=prints
+            f"{message}. {NO_ORDER}", candle, place, breach=True, prints=prints
         )
 
     async def broken(self, failure: WorkerFailure, candle: str) -> ScriptError:
@@ -365,7 +365,7 @@ class Keeper:
         if line is not None and not self._results.is_line(line):
             line = None
         place = (line, None, None)
-        text = f"{message}. {_NO_ORDER}"
+        text = f"{message}. {NO_ORDER}"
         is_security = SECURITY_EVENT in message
         return self._results.error(
             text, candle, place, breach=failure.is_breach, security=is_security
