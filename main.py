@@ -133,7 +133,7 @@ async def _with_sigterm(command: Any) -> Any:
 def _app(parsed: Parsed, config: Config, early: list[Spawned]) -> App:
     from milo.cli.context import App, Arguments
 
-    is_script = parsed.spec.flag in ("script", "backtest")
+    is_script = parsed.spec.flag in ("script", "backtest", "sweep-job")
     return App(
         config=config,
         arguments=Arguments(

@@ -90,6 +90,15 @@ class Slot:
         return float(self.candles.close[-1]) if len(self.candles) else None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluated:
+    """An evaluation that is over; `action` is None where the script failed."""
+
+    slot: Slot
+    request: EvaluationRequest
+    action: str | None
+
+
 class ScriptEngine:
     """Feeds scripts with candles and turns their answers into signals.
 
@@ -119,6 +128,8 @@ class ScriptEngine:
         self.slots: list[Slot] = []
         self.on_closed: Callable[[Slot], None] = lambda slot: None
         """Called after a closed candle was evaluated."""
+        self.on_evaluated: Callable[[Evaluated], None] = lambda evaluated: None
+        """Called after each evaluation, once its signal is out."""
 
     def add(
         self,
@@ -250,6 +261,7 @@ class ScriptEngine:
             intent = _intent_of(result.action)
         except ScriptError as error:
             self._on_failure(slot, error, candle_ms)
+            self.on_evaluated(Evaluated(slot=slot, request=request, action=None))
             return None
         slot.rule.succeeded()
         slot.last_result = result
@@ -257,6 +269,7 @@ class ScriptEngine:
         self._show(slot, result, candle_ms, is_forming=forming is not None)
         if intent is not None:
             self._signal(slot, result.action, intent, candle_ms, forming)
+        self.on_evaluated(Evaluated(slot=slot, request=request, action=result.action))
         return result
 
     def _show(self, slot: Slot, result: ScriptResult, candle_ms: int, *, is_forming: bool) -> None:

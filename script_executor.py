@@ -38,7 +38,7 @@ from milo.script.protocol import (
 from milo.script.request import AccountView, EvaluationRequest, PositionView
 from milo.script.results import OutputMeter, Results
 from milo.script.text import shown_source
-from milo.script.worker.keeper import Keeper
+from milo.script.worker.keeper import NO_ORDER, Keeper
 from milo.script.worker.prepared import Prepared
 from milo.script.worker.process import WorkerFailure
 from milo.script.worker.script_file import read_script, stem_of
@@ -121,8 +121,9 @@ class ScriptExecutor:
     async def explain(self, request: EvaluationRequest) -> Explanation:
         """Evaluate as `evaluate` does, and once more to be told what the script works out.
 
-        Where the script fails the explanation holds its error. Raises ScriptError where the worker
-        had to be killed: a budget was overrun, or it sent what is no answer.
+        Where the script fails the explanation holds its error; where only the telling takes too
+        long, it holds no values. Raises ScriptError as `evaluate` does where the worker had to be
+        killed, and where it sent what is no answer.
         """
         reply, cpu_ms = await self._evaluated(request)
         result, error = None, None
@@ -132,11 +133,17 @@ class ScriptExecutor:
             if failure.breach:
                 raise
             error = failure
-        told, cpu_ms = await self._evaluated(request, EXPLAIN)
-        if isinstance(told, Fault):
-            raise await self._keeper.faulted(
-                told, cpu_ms, request.newest, self._limits.first_cpu_ms
-            )
+        try:
+            told, cpu_ms = await self._evaluated(request, EXPLAIN)
+            if isinstance(told, Fault):
+                limit_ms = self._limits.first_cpu_ms
+                raise await self._keeper.faulted(told, cpu_ms, request.newest, limit_ms)
+        except ScriptError as failure:
+            if failure.security:
+                raise
+            reason = failure.message.removesuffix(f" {NO_ORDER}")
+            note = f"its values cannot be told: {reason}"
+            return Explanation(result=result, error=error, steps=(), note=note)
         assert isinstance(told, Explained)
         try:
             steps = checked_steps(told, self._results)
@@ -192,6 +199,22 @@ class ScriptExecutor:
         candle by candle. Known after `start`."""
         header = self._keeper.header
         return header is not None and header.reads_account
+
+    async def set_inputs(self, inputs: Mapping[str, float]) -> None:
+        """Run with other inputs from now on, as if it had been started with these.
+
+        What the worker knows of the candles stays. Raises ConfigError where they do not fit the
+        script, ScriptError where no worker can be had; to be called after `start`, and not while
+        something is asked.
+        """
+        if self._is_busy or self._keeper.header is None:
+            raise InvariantBroken("inputs change between two questions, after the start")
+        try:
+            await self._keeper.set_inputs(inputs)
+        except WorkerFailure as failure:
+            self._keeper.replace()
+            raise await self._keeper.broken(failure, "") from None
+        self._evaluations = 0
 
     async def hold(self, candles: Candles) -> None:
         """Let the worker take in a long history before it is asked about parts of it.

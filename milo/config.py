@@ -104,7 +104,9 @@ class Config:
     balance_start: Decimal = _setting(
         Decimal(10_000), read_amount, "first balance of the embedded exchange, USDT", metavar="USDT"
     )
-    seed: int = _setting(1, read_whole(0, 2**31 - 1), "seed of the simulated market", metavar="N")
+    seed: int = _setting(
+        1, read_whole(0, 2**31 - 1), "seed of the simulated market, and of --trials", metavar="N"
+    )
     market: Path | None = _setting(
         None, read_path, "candle file that the embedded exchange replays", metavar="FILE"
     )
@@ -214,6 +216,34 @@ class Config:
         read_path,
         "write a backtest's report to FILE, one page that needs nothing else",
         metavar="FILE",
+    )
+    sweep: str | None = _setting(
+        None,
+        read_name,
+        "try a backtest's script with many inputs: all (those that have a range), or ranges such "
+        "as fast=5:20:5,slow=20|50 (lowest:highest:step, or values)",
+        metavar="RANGES",
+    )
+    trials: int | None = _setting(
+        None,
+        read_whole(1, 1_000_000),
+        "try only N combinations of --sweep, drawn at random with --seed",
+        metavar="N",
+    )
+    rank: str = _setting(
+        "sharpe",
+        read_choice("sharpe", "calmar", "sortino", "return", "profit_factor"),
+        "what makes one combination of --sweep better than another",
+        metavar="FIGURE",
+    )
+    walk_forward: int = _setting(
+        5,
+        read_whole(0, 50),
+        "choose --sweep's inputs anew in N windows and judge them on what follows; 0: do not",
+        metavar="N",
+    )
+    jobs: int | None = _setting(
+        None, read_whole(1, 256), "processes of --sweep (default: one a core)", metavar="N"
     )
     live: bool = _setting(False, read_truth, "allow real orders on a real venue", is_flag_only=True)
     yes_live: bool = _setting(

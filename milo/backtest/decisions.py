@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +69,19 @@ class Decisions:
             return DO_NOTHING
         place = int(np.searchsorted(self.at, index, side="right")) - 1
         return self.actions[int(self.code[place])]
+
+    def within(self, first: int, end: int) -> Decisions:
+        """Return what was decided on the candles first <= index < end.
+
+        Raises ValueError where they are not among those that were decided.
+        """
+        if not self.first <= first < end <= self.first + self.count:
+            raise ValueError(f"candles {first} to {end} were not decided")
+        start = int(np.searchsorted(self.at, first, side="right")) - 1
+        stop = int(np.searchsorted(self.at, end, side="left"))
+        at = self.at[start:stop].copy()
+        at[0] = first
+        return replace(self, first=first, count=end - first, at=at, code=self.code[start:stop])
 
     def signal_spans(self) -> Iterator[tuple[int, int]]:
         """Yield [first, end) of each run of candles whose action is not "donothing"."""

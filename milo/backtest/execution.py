@@ -176,6 +176,8 @@ class Execution:
 
     def _advance_to(self, time_ms: int | None) -> None:
         """Let everything happen until a candle's close at `time_ms`; None: to the end."""
+        if all(lane.trade is None and lane.pending is None for lane in self._lanes):
+            return
         queue: list[tuple[int, int, int, int]] = []
         untils = []
         for number, lane in enumerate(self._lanes):

@@ -293,11 +293,11 @@ class Lane:
 
     def last_opened(self, time_ms: int) -> int:
         """Return the last candle that has opened at a time; before the first one: -1."""
-        return int(np.searchsorted(self.open_ms, time_ms, side="right")) - 1
+        return int(self.open_ms.searchsorted(time_ms, side="right")) - 1
 
     def price_at(self, time_ms: int) -> Decimal:
         """Return the last price that is known at a time; the first open before all candles."""
-        index = max(0, int(np.searchsorted(self.open_ms, time_ms, side="right")) - 1)
+        index = max(0, self.last_opened(time_ms))
         is_closed = self.close_ms.item(index) <= time_ms
         return from_float((self.close if is_closed else self.open).item(index))
 

@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from unicodedata import east_asian_width
 
 from milo.backtest import wording
 from milo.backtest.curve import yearly_returns
 from milo.backtest.described import DescribedScript, RunDescription
+from milo.backtest.layout import WIDTH, columns_of, cut, labelled, section, table, wrapped
 from milo.backtest.ledger import Ledger, Trade
 from milo.backtest.realism import judge
 from milo.backtest.slot_stats import measure_slots
@@ -19,13 +19,9 @@ from milo.backtest.wording import UNDEFINED, Report, Row, counted, minute, money
 from milo.money import shown
 from milo.shown import shown_line
 
-WIDTH = 100
-"""No line of the report is longer, whatever names and numbers are in it."""
 LAST_TRADES = 10
 _HALF = 48
-_LABEL = 20
 _MESSAGES = 5
-_LONGEST_TEXT = 1_000
 _MARKS = "? stop and target in one candle   ^ past its level at an open   ! at a high or low"
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -55,15 +51,15 @@ def report_text(report: Report) -> str:
         _splits(report.stats),
         _months(report.stats),
         _last_trades(report),
-        _section("ASSUMPTIONS", wording.assumption_rows(report.ledger, report.description)),
+        section("ASSUMPTIONS", wording.assumption_rows(report.ledger, report.description)),
         _scripts(report.description),
-        _section("CANDLES", _market_rows(report.description)),
-        _section("REFUSED SIGNALS", _refusal_rows(report.ledger)),
+        section("CANDLES", _market_rows(report.description)),
+        section("REFUSED SIGNALS", _refusal_rows(report.ledger)),
         _messages(report.description),
         _realism(report),
     ]
-    lines = "\n\n".join("\n".join(section) for section in sections if section).split("\n")
-    return "\n".join(_cut(line.rstrip(), WIDTH) for line in lines)
+    lines = "\n\n".join("\n".join(lines) for lines in sections if lines).split("\n")
+    return "\n".join(cut(line.rstrip(), WIDTH) for line in lines)
 
 
 def _head(report: Report) -> list[str]:
@@ -71,7 +67,7 @@ def _head(report: Report) -> list[str]:
     first = f"BACKTEST  {', '.join(titles[:2])}"
     more = f" and {len(titles) - 2} more" if len(titles) > 2 else ""
     return [
-        f"{_cut(first, WIDTH - len(more))}{more}",
+        f"{cut(first, WIDTH - len(more))}{more}",
         wording.period_line(report.stats, report.description),
     ]
 
@@ -111,10 +107,10 @@ def _slots(report: Report) -> list[str]:
     names = [f"  {shown_line(name)}" for name in [*wording.slot_names(report), "all together"]]
     columns = zip(wording.SLOT_COLUMNS, *rows, strict=True)
     left = WIDTH - sum(2 + max(map(len, column)) for column in columns)
-    has_room = max(map(_columns_of, names)) <= left
+    has_room = max(map(columns_of, names)) <= left
     first = names if has_room else [""] * len(names)
     cells = [[name, *row] for name, row in zip(first, rows, strict=True)]
-    head, *lines = _table(("SYMBOLS", *wording.SLOT_COLUMNS), cells, names=1)
+    head, *lines = table(("SYMBOLS", *wording.SLOT_COLUMNS), cells, names=1)
     if has_room:
         return [head, *lines]
     # A name that is too long for its column stands above its figures.
@@ -129,12 +125,12 @@ def _splits(stats: Stats) -> list[str]:
     named += [*trades.by_script.items()] if len(trades.by_script) > 1 else []
     named += [(f"exit: {reason}", group) for reason, group in trades.by_reason.items()]
     head = ("SPLIT", "trades", "won", "net", "profit factor", "expectancy", "in R")
-    return _table(head, [_split_row(name, group) for name, group in named], names=1)
+    return table(head, [_split_row(name, group) for name, group in named], names=1)
 
 
 def _split_row(name: str, group: Group) -> list[str]:
     return [
-        f"  {_cut(shown_line(name), 30)}",
+        f"  {cut(shown_line(name), 30)}",
         f"{group.trades:,}",
         percent(group.win_rate, 1),
         money(group.net, is_signed=True),
@@ -181,8 +177,8 @@ def _last_trades(report: Report) -> list[str]:
     if has_symbols:
         head.insert(1, "symbol")
         for row, trade in zip(rows, last, strict=True):
-            row.insert(1, _cut(shown_line(trade.symbol), 12))
-    lines = _table(head, rows, names=2 + has_symbols)
+            row.insert(1, cut(shown_line(trade.symbol), 12))
+    lines = table(head, rows, names=2 + has_symbols)
     if any(trade.is_ambiguous or trade.is_gap or trade.is_extreme for trade in last):
         lines.append(f"  {_MARKS}")
     left_out = len(trades) - len(last)
@@ -212,12 +208,12 @@ def _why(trade: Trade) -> str:
 def _scripts(description: RunDescription) -> list[str]:
     lines = ["SCRIPTS"]
     for script in description.scripts:
-        lines += _wrapped(wording.title(script), first="  ", rest="    ")
-        lines += _wrapped(wording.proof_line(script), first="    ", rest="      ")
-        lines += _rows(
+        lines += wrapped(wording.title(script), first="  ", rest="    ")
+        lines += wrapped(wording.proof_line(script), first="    ", rest="      ")
+        lines += labelled(
             [("  inputs", wording.inputs_line(script)), ("  sha256", script.text_sha256)]
         )
-    return lines + _rows(
+    return lines + labelled(
         [("Milo", description.version), ("arguments", " ".join(description.arguments) or "none")]
     )
 
@@ -247,9 +243,9 @@ def _messages(description: RunDescription) -> list[str]:
     for script in description.scripts:
         told = _messages_of(script)
         if told:
-            lines += _wrapped(wording.title(script), first="  ", rest="    ")
+            lines += wrapped(wording.title(script), first="  ", rest="    ")
         for message in told:
-            lines += _wrapped(message, first="    ", rest="      ")
+            lines += wrapped(message, first="    ", rest="      ")
     return ["ERRORS AND WARNINGS", *lines] if lines else []
 
 
@@ -276,76 +272,7 @@ def _realism(report: Report) -> list[str]:
     if not report.stats.trades.all.trades:
         lines.append("  - no trade was closed: nothing was shown")
     for reason in realism.reasons:
-        lines += _wrapped(reason, first="  - ", rest="    ")
+        lines += wrapped(reason, first="  - ", rest="    ")
     if len(lines) == 1:
         lines.append("  no check found a reason for doubt")
     return lines
-
-
-def _section(title: str, rows: Sequence[Row]) -> list[str]:
-    """Return a title and its rows, values wrapped beside their labels; nothing without rows."""
-    if not rows:
-        return []
-    return [title, *_rows(rows)]
-
-
-def _rows(rows: Sequence[Row]) -> list[str]:
-    lines = []
-    for label, value in rows:
-        name = f"  {shown_line(label)}"
-        if _columns_of(name) < _LABEL:
-            first = name + " " * (_LABEL - _columns_of(name))
-        else:
-            lines.append(name)
-            first = " " * _LABEL
-        lines += _wrapped(value, first=first, rest=" " * _LABEL)
-    return lines
-
-
-def _wrapped(text: str, *, first: str, rest: str) -> list[str]:
-    """Return the words in lines that begin with `first`, then `rest`, by columns of a terminal."""
-    lines = []
-    line, has_words = first, False
-    for given in shown_line(text, _LONGEST_TEXT).split():
-        word = given
-        while _columns_of(line) + has_words + _columns_of(word) > WIDTH:
-            if not has_words:
-                piece = _prefix(word, WIDTH - _columns_of(line))
-                line, word = line + piece, word[len(piece) :]
-            lines.append(line)
-            line, has_words = rest, False
-        line, has_words = f"{line} {word}" if has_words else line + word, True
-    return [*lines, line.rstrip()]
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, names: int) -> list[str]:
-    """Return aligned columns; the first `names` of them to the left, the others to the right."""
-    widths = [max(map(_columns_of, column)) for column in zip(head, *rows, strict=True)]
-    lines = []
-    for row in (head, *rows):
-        cells = []
-        for place, (cell, width) in enumerate(zip(row, widths, strict=True)):
-            gap = " " * (width - _columns_of(cell))
-            cells.append(cell + gap if place < names else gap + cell)
-        lines.append("  ".join(cells))
-    return lines
-
-
-def _columns_of(text: str) -> int:
-    """Return how many columns of a terminal the text takes."""
-    if text.isascii():
-        return len(text)
-    return sum(2 if east_asian_width(character) in "WF" else 1 for character in text)
-
-
-def _cut(text: str, columns: int) -> str:
-    """Return the text, cut with an ellipsis where it takes more columns."""
-    return text if _columns_of(text) <= columns else f"{_prefix(text, columns - 1)}…"
-
-
-def _prefix(text: str, columns: int) -> str:
-    """Return as much of the text's beginning as these columns hold."""
-    kept = text[:columns]
-    while _columns_of(kept) > columns:
-        kept = kept[:-1]
-    return kept

@@ -62,6 +62,10 @@ COMMANDS: tuple[CommandSpec, ...] = (
         text="show stored candles on the chart page, without trading, until stopped",
     ),
     CommandSpec(
+        flag="sweep-job", module="sweep_job",
+        text="one process of --sweep: jobs on its standard input, results on its output",
+    ),
+    CommandSpec(
         flag="initdb", module="initdb", nargs="+", metavar="SYMBOL",
         text="fill the store with candles: all intervals, or those of --interval",
     ),
@@ -90,6 +94,10 @@ COMMANDS: tuple[CommandSpec, ...] = (
     CommandSpec(
         flag="replay", module="replay_run", nargs="one", metavar="RUN",
         text="feed a recorded run (or `last`) through the core again and compare its commands",
+    ),
+    CommandSpec(
+        flag="parity", module="parity", nargs="one", metavar="RUN",
+        text="decide a recorded run (or `last`) again, and compare it with closed candles",
     ),
     CommandSpec(
         flag="serve-exchange", module="serve_exchange",
@@ -125,6 +133,9 @@ COMMANDS: tuple[CommandSpec, ...] = (
 )  # fmt: skip
 
 
+_BACKTESTS = ("backtest", "sweep-job")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parsed:
     """A command line, taken apart but not yet believed."""
@@ -152,7 +163,7 @@ def parse_command_line(argv: Sequence[str]) -> Parsed:
     spec, values = _backtest(names, flags) or _command(names)
     if names["loop"] is not None and spec.flag != "script":
         raise UsageError("--loop belongs to --script")
-    if names["set"] is not None and spec.flag not in ("script", "backtest"):
+    if names["set"] is not None and spec.flag not in ("script", *_BACKTESTS):
         raise UsageError("--set belongs to --script")
     if names["why"] is not None and spec.flag != "backtest":
         raise UsageError("--why belongs to --backtest")
@@ -184,8 +195,11 @@ def _command(names: Mapping[str, object]) -> tuple[CommandSpec, tuple[str, ...]]
 def _backtest(
     names: Mapping[str, object], flags: dict[str, str]
 ) -> tuple[CommandSpec, tuple[str, ...]] | None:
-    """Return --backtest with the scripts of --script; it takes --balance as its first balance."""
-    if not names[_dest("backtest")]:
+    """Return --backtest (or its job) with the scripts of --script.
+
+    It takes --balance as its first balance.
+    """
+    if not (names[_dest("backtest")] or names[_dest("sweep-job")]):
         return None
     scripts, balance = names[_dest("script")], names[_dest("balance")]
     if scripts is None:

@@ -55,8 +55,12 @@ async def run(app: App) -> int:
     """Decide on the stored candles, carry the decisions out, report."""
     started_s = monotonic_s()
     _check_arguments(app)
+    if app.config.sweep is not None:
+        from milo.cli.sweep import sweep
+
+        return await sweep(app)
     async with AsyncExitStack() as stack:
-        pieces = await _pieces(app, stack)
+        pieces = await start_pieces(app, stack)
         if app.arguments.why_ms is not None:
             from milo.cli.backtest_why import explain
 
@@ -90,7 +94,7 @@ def _check_arguments(app: App) -> None:
         )
 
 
-async def _pieces(app: App, stack: AsyncExitStack) -> list[Piece]:
+async def start_pieces(app: App, stack: AsyncExitStack) -> list[Piece]:
     """Start every script's worker, and find what it runs on."""
     plans = _told_apart(await start_scripts(app, stack))
     for plan in plans:

@@ -33,7 +33,13 @@ async def explain(app: App, pieces: Sequence[Piece], time_ms: int) -> None:
 
     Raises ConfigError where no script has a candle at that time, with the nearest ones.
     """
-    asked = _asked(pieces, time_ms)
+    if app.config.html is not None:
+        raise ConfigError("--why explains one candle: --html belongs to the report of the whole")
+    asked, missing = _asked(pieces, time_ms)
+    if not asked:
+        raise ConfigError(f"--why {iso_minute(time_ms)}: " + "; ".join(missing))
+    for text in missing:
+        app.console.warn(text)
     stories = await _Run(app, pieces, asked).stories()
     if not says_json_only(app):
         app.console.say("\n\n".join(story_text(story) for story in stories))
@@ -42,10 +48,11 @@ async def explain(app: App, pieces: Sequence[Piece], time_ms: int) -> None:
         give_json(app, content)
 
 
-def _asked(pieces: Sequence[Piece], time_ms: int) -> dict[int, int]:
-    """Return the candle of each script (place of the script -> index) that holds the time."""
+def _asked(pieces: Sequence[Piece], time_ms: int) -> tuple[dict[int, int], list[str]]:
+    """Return the candle of each script (place of the script -> index) that holds the time, and a
+    sentence for each that has none."""
     found: dict[int, int] = {}
-    problems = []
+    missing = []
     for number, piece in enumerate(pieces):
         market = piece.market
         opens = market.candles.open_ms
@@ -61,10 +68,8 @@ def _asked(pieces: Sequence[Piece], time_ms: int) -> dict[int, int]:
             found[number] = index
             continue
         listed = " and ".join(iso_minute(int(opens[place])) for place in near)
-        problems.append(f"{market.symbol} {market.interval}: {reason}; the nearest: {listed} UTC")
-    if not found:
-        raise ConfigError(f"--why {iso_minute(time_ms)}: " + "; ".join(problems))
-    return found
+        missing.append(f"{market.symbol} {market.interval}: {reason}; the nearest: {listed} UTC")
+    return found, missing
 
 
 def _range(piece: Piece) -> str:

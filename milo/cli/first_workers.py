@@ -24,7 +24,7 @@ def first_workers(parsed: Parsed, config: Config) -> list[Spawned]:
     None for commands that may not need them. Whoever takes one over takes it out of the list; the
     rest is to be discarded.
     """
-    if parsed.spec.flag != "backtest":
+    if parsed.spec.flag not in ("backtest", "sweep-job"):
         return []
     memory_mb = ScriptLimits().memory_for(max(map(most_candles, _databases(config)), default=0))
     workers: list[Spawned] = []

@@ -16,6 +16,7 @@ from milo.cli.journal import RunJournal
 from milo.cli.kill_switch import KillSwitchWatch
 from milo.cli.operator import Operator
 from milo.cli.plans import Plan
+from milo.cli.recorder import SessionRecorder
 from milo.cli.stepping import Stepper
 from milo.cli.venue import OpenVenue
 from milo.clock import monotonic_s
@@ -122,6 +123,8 @@ class LiveSession:
             is_live_loop=loop_kind == "live",
         )
         self.engine.on_closed = self._on_closed
+        self.recorder = SessionRecorder(venue.store, run_id, venue.clock)
+        self.engine.on_evaluated = self.recorder.evaluated
         self._streams: Streams = app.make.streams(
             dialect=venue.dialect,
             ws_url=venue.ws_url,
@@ -169,6 +172,12 @@ class LiveSession:
                 candles=candles,
             )
             self.slots.append(slot)
+            await self.recorder.begin(
+                plan,
+                candles,
+                inputs=self._app.arguments.inputs,
+                is_live_loop=self._app.arguments.loop == "live",
+            )
             self._operator.say_history(slot)
         # The user stream first: nothing that happens to an order may be missed.
         self._streams.open_user(await self._venue.client.new_listen_key())
@@ -198,6 +207,7 @@ class LiveSession:
                 for task in running:
                     task.cancel()
         finally:
+            await asyncio.shield(self.recorder.finish())
             await self._streams.close()
 
     async def _take_lease(self) -> None:
@@ -303,6 +313,7 @@ class LiveSession:
             case KlineEvent():
                 self.last_market_s = monotonic_s()
                 self._follow_clock(event.event_ms)
+                self.recorder.told(event)
                 self.engine.on_kline(event)
             case OrderEvent() | AlgoEvent() | AccountEvent() | LeverageEvent():
                 self._last_stream_s = monotonic_s()
@@ -429,6 +440,7 @@ class LiveSession:
         return AccountView(available_balance=float(available), positions=tuple(rows))
 
     async def _store_candle(self, symbol: str, interval: str, candle: Candle) -> None:
+        self.recorder.closed(symbol, interval, candle)
         row = (candle.open_ms, candle.open, candle.high, candle.low, candle.close, candle.volume)
         await self._venue.store.write(
             lambda conn: klines.upsert_klines(conn, symbol, interval, [row])

@@ -21,6 +21,7 @@ class Plan:
     header: ScriptHeader
     symbol: str
     timeframe: str
+    path: Path
 
     @property
     def isolation_line(self) -> str:
@@ -54,6 +55,7 @@ async def start_scripts(app: App, stack: AsyncExitStack) -> list[Plan]:
                 header=header,
                 symbol=symbol,
                 timeframe=header.timeframe or app.config.interval[0],
+                path=path,
             )
             for one, symbol in zip(executors, symbols, strict=True)
         ]

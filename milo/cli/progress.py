@@ -16,9 +16,10 @@ _DRAWN_EVERY_S = 0.1
 class Progress:
     """Counts several works together and draws one bar; a context manager that wipes it away."""
 
-    def __init__(self, app: App, total: int) -> None:
+    def __init__(self, app: App, total: int, *, noun: str = "candles") -> None:
         self._is_drawn = sys.stderr.isatty() and not app.config.verbose
         self._total = total
+        self._noun = noun
         self._done: list[int] = []
         self._began_s = self._drawn_s = monotonic_s()
         self._has_line = False
@@ -52,5 +53,7 @@ class Progress:
         if not self._is_drawn or now_s - self._drawn_s < _DRAWN_EVERY_S:
             return
         self._drawn_s, self._has_line = now_s, True
-        line = progress_line(sum(self._done), self._total, seconds=now_s - self._began_s)
+        line = progress_line(
+            sum(self._done), self._total, seconds=now_s - self._began_s, noun=self._noun
+        )
         print("\r" + line, end="", file=sys.stderr, flush=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from milo.cli.context import App
+from pathlib import Path
+
+from milo.cli.context import App, Store
 from milo.cli.recovery import replayed
 from milo.cli.venue import venue_folder
 from milo.clock import iso_minute
@@ -20,14 +22,7 @@ async def run(app: App) -> int:
     if not (folder / "journal.db").is_file():
         raise ConfigError(f"{folder} has no journal: nothing was run there")
     async with app.make.store(folder) as store:
-        runs = await store.read_journal(journal.list_runs)
-        wanted = app.arguments.values[0]
-        ids = [run.run_id for run in runs]
-        if wanted == NEWEST and ids:
-            wanted = ids[-1]
-        if wanted not in ids:
-            shown = ", ".join(f"{r.run_id} ({iso_minute(r.started_ms)})" for r in runs[-10:])
-            raise ConfigError(f"{folder} has no run {wanted!r}; newest: {shown or 'none'}")
+        wanted = await wanted_run(store, folder, app.arguments.values[0])
         found = await replayed(store, wanted)
     say = app.console.say
     say(
@@ -41,6 +36,18 @@ async def run(app: App) -> int:
     for difference in found.differences[:_SHOWN]:
         _show(app, difference)
     return 1
+
+
+async def wanted_run(store: Store, folder: Path, wanted: str) -> str:
+    """Return the id of the run that is meant, `last` being the newest; ConfigError for none."""
+    runs = await store.read_journal(journal.list_runs)
+    ids = [run.run_id for run in runs]
+    if wanted == NEWEST and ids:
+        return ids[-1]
+    if wanted not in ids:
+        shown = ", ".join(f"{r.run_id} ({iso_minute(r.started_ms)})" for r in runs[-10:])
+        raise ConfigError(f"{folder} has no run {wanted!r}; newest: {shown or 'none'}")
+    return wanted
 
 
 def _show(app: App, difference: Difference) -> None:

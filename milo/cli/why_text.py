@@ -78,7 +78,7 @@ def _how(story: Story) -> Iterator[str]:
         if told.result.action != story.action and story.halted_ms is None:
             yield f"evaluated by itself, this candle gives {told.result.action}"
     if told.note:
-        yield f"the values below may mislead: {told.note}"
+        yield told.note
 
 
 def _all_steps(story: Story) -> Sequence[Step]:

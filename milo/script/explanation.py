@@ -81,11 +81,15 @@ def difference(reply: Explained, plain: Result | None) -> str:
     `plain` is None where the script failed.
     """
     if plain is None:
-        return "" if reply.error else "the script did not fail while it was looked at"
+        return (
+            ""
+            if reply.error
+            else "the values may mislead: the script did not fail while it was looked at"
+        )
     if reply.error:
         message = clean_line(reply.error, MAX_MESSAGE)
-        return f"the script failed while it was looked at: {message}"
+        return f"the values may mislead: the script failed while it was looked at: {message}"
     told = (reply.condition, reply.if_true, reply.if_false, reply.warnings)
     if told != (plain.condition, plain.if_true, plain.if_false, plain.warnings):
-        return "the script decided otherwise while it was looked at"
+        return "the values may mislead: the script decided otherwise while it was looked at"
     return ""

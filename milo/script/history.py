@@ -98,6 +98,12 @@ class History:
             self._whole = base
         return base
 
+    def forget_many(self, columns: int) -> None:
+        """Drop the indicators of all candles where they are more than so many columns."""
+        whole = self._whole
+        if whole is not None and whole.computed.tally[0] > columns * self._count:
+            whole.forget()
+
     def _write_one(self, at: int, packed: bytes) -> None:
         self._reserve(at + 1)
         time, *values = CANDLE_ROW.unpack(packed)

@@ -110,6 +110,58 @@ MARKET = Schema(
     ),
 )
 
+# What scripts saw and answered, so that a run can be decided again. Prices are candles as they were
+# told, the forming ones included; an evaluation names the forming candle that it was made on.
+_SESSIONS = (
+    """CREATE TABLE histories (
+        run_id TEXT NOT NULL REFERENCES runs (run_id),
+        script INTEGER NOT NULL,
+        name TEXT NOT NULL,
+        path TEXT NOT NULL,
+        text_sha256 TEXT NOT NULL,
+        inputs TEXT NOT NULL,
+        symbol TEXT NOT NULL,
+        timeframe TEXT NOT NULL,
+        first_ms INTEGER NOT NULL,
+        last_ms INTEGER NOT NULL,
+        candles_sha256 TEXT NOT NULL,
+        reads_account INTEGER NOT NULL,
+        is_live_loop INTEGER NOT NULL,
+        PRIMARY KEY (run_id, script)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE prices (
+        run_id TEXT NOT NULL REFERENCES runs (run_id),
+        number INTEGER NOT NULL,
+        script INTEGER NOT NULL,
+        time_ms INTEGER NOT NULL,
+        is_closed INTEGER NOT NULL,
+        open_ms INTEGER NOT NULL,
+        open REAL NOT NULL,
+        high REAL NOT NULL,
+        low REAL NOT NULL,
+        close REAL NOT NULL,
+        volume REAL NOT NULL,
+        PRIMARY KEY (run_id, number)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE evaluations (
+        run_id TEXT NOT NULL REFERENCES runs (run_id),
+        number INTEGER NOT NULL,
+        script INTEGER NOT NULL,
+        time_ms INTEGER NOT NULL,
+        open_ms INTEGER NOT NULL,
+        price INTEGER,
+        action TEXT,
+        account TEXT,
+        PRIMARY KEY (run_id, number)
+    ) WITHOUT ROWID""",
+    *(
+        f"""CREATE TRIGGER {table}_{name} BEFORE {event} ON {table}
+            BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END"""
+        for table in ("histories", "prices", "evaluations")
+        for name, event in (("stay", "UPDATE"), ("remain", "DELETE"))
+    ),
+)
+
 JOURNAL = Schema(
     title="journal",
     application_id=0x4D694C6A,  # "MiLj"
@@ -150,6 +202,7 @@ JOURNAL = Schema(
                     IS NOT (OLD.run_id, OLD.venue, OLD.header, OLD.started_ms)
                BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END""",
         ),
+        _SESSIONS,
     ),
 )
 

@@ -20,8 +20,9 @@ from milo.backtest.described import (
     describe_market,
     describe_script,
 )
+from milo.backtest.layout import WIDTH
 from milo.backtest.ledger import FillAt, Intrabar, Refusal
-from milo.backtest.report import WIDTH, make_report, report_text
+from milo.backtest.report import make_report, report_text
 from milo.backtest.wording import proof_line
 from tests.backtest_ledgers import (
     HOUR_MS,

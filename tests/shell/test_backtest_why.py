@@ -168,11 +168,24 @@ def test_each_script_of_a_run_tells_its_own_candle(folder: Path) -> None:
     time_ms = START_MS + 10 * HOUR_MS
 
     hour, four = stories(folder, [CROSSING, other], time_ms, "--max-positions", "1")
-    (late,) = stories(folder, [CROSSING, other], START_MS + 399 * HOUR_MS)[1:]
+    late_ms = START_MS + 400 * HOUR_MS - 1
+    (late,) = stories(folder, [CROSSING, other], late_ms)[1:]
 
     assert (hour["symbol"], hour["open_time"]) == ("BTCUSDT", time_ms)
     assert (four["symbol"], four["open_time"]) == ("ETHUSDT", START_MS + 8 * HOUR_MS)
     assert late["open_time"] == START_MS + 396 * HOUR_MS
+
+
+def test_script_without_a_candle_there_is_told_beside_the_others(folder: Path) -> None:
+    other = ALWAYS.replace("BTCUSDT", "ETHUSDT")
+    time_ms = START_MS + 350 * HOUR_MS
+
+    done = backtest(folder, [CROSSING, other], "--why", str(time_ms))
+
+    assert done.code == 0
+    assert "s0 on BTCUSDT 1h" in done.out
+    assert "s1 on" not in done.out
+    assert "ETHUSDT 1h: no candle is stored there; the nearest: 2026-01-13 11:00 UTC" in done.err
 
 
 def test_candle_on_which_the_script_failed_shows_error_and_values(folder: Path) -> None:
@@ -203,6 +216,7 @@ def test_halted_script_says_since_when(folder: Path) -> None:
         ("2025-01-01", [], ["no candle is stored there", "2026-01-01 00:00"]),
         ("2030-01-01", [], ["no candle is stored there", "2026-01-17 15:00"]),
         ("2026-01-02", ["--timerange", "20260103-"], ["--timerange", "2026-01-03 00:00"]),
+        ("2026-01-02", ["--html", "x.html"], ["--html belongs to the report"]),
         ("soon", [], ["--why soon", "2025-05-10T12:00"]),
     ],
 )

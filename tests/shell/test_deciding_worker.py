@@ -15,7 +15,7 @@ import pytest_asyncio
 from milo.backtest.decisions import Decisions
 from milo.candles import Candles
 from milo.clock import monotonic_s
-from milo.errors import InvariantBroken, ScriptError
+from milo.errors import ConfigError, InvariantBroken, ScriptError
 from milo.script.halting import HaltRule
 from script_executor import AccountView, EvaluationRequest, ScriptExecutor, ScriptLimits
 from tests.script_runs import walk
@@ -341,3 +341,71 @@ def test_memory_of_a_history_is_in_proportion() -> None:
 
     assert limits.memory_for(5_000) == limits.memory_mb
     assert 300 < limits.memory_for(1_000_000) - limits.memory_mb < 400
+
+
+TUNED = """
+fast = await calculate_ema(data, param("fast", 5, 2, 50))
+slow = await calculate_ema(data, param("slow", 20, 2, 200))
+condition_true = len(data) > 1 and fast[-1] > slow[-1] and fast[-2] <= slow[-2]
+action_if_true = f"long(1%risk@{param('leverage', 5, 1, 20)}x,sl=2%)"
+action_if_false = "close" if fast[-1] < slow[-1] else "donothing"
+"""
+SETS = [{}, {"fast": 9.0}, {"fast": 9.0, "slow": 40.0, "leverage": 7.0}, {"slow": 30.0}, {}]
+
+
+@pytest.mark.parametrize("extra", ["", "while False:\n    pass\n"], ids=["arrays", "one by one"])
+async def test_a_worker_with_other_inputs_decides_as_one_that_was_started_with_them(
+    make: Make, extra: str
+) -> None:
+    worker = make(TUNED + extra)
+    await worker.start()
+    pid = worker.pid
+
+    for inputs in SETS:
+        await worker.set_inputs(inputs)
+        again = await worker.decide(LONG)
+        fresh = make(TUNED + extra, inputs=inputs)
+        await fresh.start()
+        anew = await fresh.decide(LONG)
+        assert (again.actions, again.proof) == (anew.actions, anew.proof)
+        assert again.at.tolist() == anew.at.tolist()
+        assert again.code.tolist() == anew.code.tolist()
+
+    assert worker.pid == pid
+    assert (extra == "") is again.proof.is_lifted
+
+
+async def test_inputs_that_do_not_fit_are_refused_and_the_ones_before_stay(make: Make) -> None:
+    worker = make(TUNED, inputs={"fast": 9.0})
+    await worker.start()
+    before = await worker.decide(CANDLES)
+
+    with pytest.raises(ConfigError, match=r"'fast': 51 is not within 2 \.\. 50"):
+        await worker.set_inputs({"fast": 51.0})
+
+    after = await worker.decide(CANDLES)
+    assert after.at.tolist() == before.at.tolist()
+
+
+async def test_the_worker_after_a_killed_one_has_the_inputs_that_were_set_last(make: Make) -> None:
+    spinning = (
+        'n = param("n", 0, 0, 9)\nif n == 1 and len(data) == 300:\n    while True:\n        pass\n'
+    )
+    text = (
+        spinning
+        + 'condition_true = len(data) % 50 == n\naction_if_true = "short(1%risk@5x,sl=2%)"\n'
+    )
+    worker = make(text, limits=SHORT)
+    await worker.start()
+
+    await worker.set_inputs({"n": 1.0})
+    broken = await worker.decide(CANDLES)
+    await worker.set_inputs({"n": 2.0})
+    after = await worker.decide(CANDLES)
+
+    assert broken.error_count == 1
+    assert broken.action_at(350).startswith("short")
+    assert after.error_count == 0
+    assert [index for index in range(400) if after.action_at(index) != "donothing"] == [
+        index for index in range(400) if (index + 1) % 50 == 2
+    ]

@@ -475,13 +475,32 @@ async def test_forged_explanation_kills_the_worker(fake: Fake, act: str) -> None
     assert_gone(pid)
 
 
-async def test_explanation_without_an_answer_ends_with_the_time_for_it(fake: Fake) -> None:
-    executor = fake(asked=EXPLAINING.format("time.sleep(60)"))
+@pytest.mark.parametrize(
+    ("act", "why"),
+    [
+        ("time.sleep(60)", "stopped after 1 s without an answer"),
+        (
+            'write(frame("F", {"request": 3, "kind": "time", "message": ""}))',
+            "(limit 500 ms)",
+        ),
+    ],
+    ids=["silence", "a fault"],
+)
+async def test_without_an_explanation_there_is_still_the_decision(
+    fake: Fake, act: str, why: str
+) -> None:
+    executor = fake(asked=EXPLAINING.replace("{}", act))
     await executor.start()
+    pid = pid_of(executor)
 
-    error = await fails(lambda: executor.explain(request()))
+    told = await executor.explain(request())
 
-    assert "stopped after 1 s without an answer" in str(error)
+    assert told.result is not None
+    assert told.result.action == "close"
+    assert told.steps == ()
+    assert why in told.note
+    assert "No order" not in told.note
+    assert_gone(pid)
 
 
 async def test_texts_of_an_explanation_are_cleaned(fake: Fake) -> None:
@@ -497,7 +516,10 @@ async def test_texts_of_an_explanation_are_cleaned(fake: Fake) -> None:
     told = await executor.explain(request())
 
     assert (told.steps[0].text, told.steps[0].value) == ("a?]0;x???<b>", "a?]0;x???<b>")
-    assert told.note == "the script failed while it was looked at: a?]0;x???<b>"
+    assert (
+        told.note
+        == "the values may mislead: the script failed while it was looked at: a?]0;x???<b>"
+    )
     # The action is that of the plain evaluation, whatever the explanation claims.
     assert told.result is not None
     assert told.result.action == "close"
@@ -509,7 +531,9 @@ async def test_explanation_that_claims_another_decision_is_told_to_mislead(fake:
 
     told = await executor.explain(request())
 
-    assert told.note == "the script decided otherwise while it was looked at"
+    assert (
+        told.note == "the values may mislead: the script decided otherwise while it was looked at"
+    )
     assert told.result is not None
     assert told.result.condition is True
 

@@ -45,7 +45,7 @@ from milo.script.worker.spares import Spares
 _log = logging.getLogger(__name__)
 
 _DAY_S: Final = 24 * 3600.0
-_NO_ORDER: Final = "No order was sent."
+NO_ORDER: Final = "No order was sent."
 _ADVICE: Final = (
     "Use a kernel and a container that allow seccomp filters, or run scripts that you have read"
     " and trust with --trust-script, unisolated"
@@ -112,6 +112,20 @@ class Keeper:
         self.header = self.worker.header
         return self.header
 
+    async def set_inputs(self, inputs: Mapping[str, float]) -> None:
+        """Give these inputs to the worker, and to those that come after it.
+
+        Raises ConfigError where they do not fit the script, which must have been loaded, and
+        WorkerFailure where no worker can be had.
+        """
+        assert self.header is not None, "start comes first"
+        values = self._checked_inputs(self.header, inputs)
+        self._inputs = inputs
+        # One that is being prepared may have been given the inputs before already.
+        worker = await self.ready()
+        worker.process.send(inputs_frame(values))
+        worker.has_decided = False
+
     @property
     def has_script(self) -> bool:
         """True from the first `start` on, also where that failed."""
@@ -142,7 +156,7 @@ class Keeper:
             header = replace(await self._load(process), isolation=isolation)
             if self.header not in (None, header):
                 raise WorkerFailure(f"the same text says other things now {SECURITY_EVENT}")
-            process.send(inputs_frame(self._checked_inputs(header)))
+            process.send(inputs_frame(self._checked_inputs(header, self._inputs)))
             worker = Prepared(process, header)
             if self.candles is not None:
                 await self._give(worker, self.candles)
@@ -205,9 +219,11 @@ class Keeper:
         except Forged as error:
             raise WorkerFailure(f"the worker claims {error} {SECURITY_EVENT}") from None
 
-    def _checked_inputs(self, header: ScriptHeader) -> dict[str, float]:
+    def _checked_inputs(
+        self, header: ScriptHeader, inputs: Mapping[str, float]
+    ) -> dict[str, float]:
         try:
-            return input_values(header.inputs, self._inputs)
+            return input_values(header.inputs, inputs)
         except ValueError as error:
             raise ConfigError(f"{self._file_name}: {error}") from None
 
@@ -337,7 +353,7 @@ class Keeper:
         self.replace()
         await self.reap()
         return self._results.error(
-            f"{message}. {_NO_ORDER}", candle, place, breach=True, prints=prints
+            f"{message}. {NO_ORDER}", candle, place, breach=True, prints=prints
         )
 
     async def broken(self, failure: WorkerFailure, candle: str) -> ScriptError:
@@ -349,7 +365,7 @@ class Keeper:
         if line is not None and not self._results.is_line(line):
             line = None
         place = (line, None, None)
-        text = f"{message}. {_NO_ORDER}"
+        text = f"{message}. {NO_ORDER}"
         is_security = SECURITY_EVENT in message
         return self._results.error(
             text, candle, place, breach=failure.is_breach, security=is_security

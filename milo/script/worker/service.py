@@ -24,6 +24,7 @@ from milo.clock import processor_s
 from milo.script.deciding import Decider
 from milo.script.faults import ScriptFault
 from milo.script.history import History
+from milo.script.language import CheckedScript
 from milo.script.limits import MAX_MESSAGE, MAX_WARNINGS
 from milo.script.names import ACCOUNT_NAMES
 from milo.script.policy import Vetoed
@@ -68,6 +69,8 @@ _READ_BYTES: Final = 64 * 1024
 """Python asks for that much memory at each read; a MiB would be mapped and unmapped each time,
 which took a third of an evaluation."""
 _TICK_S: Final = 0.01
+_COLUMNS_KEPT: Final = 12
+"""Of indicators, from one set of inputs to the next: arrays over candles need room beside them."""
 _COMPILED_CODE_IMPORTS: Final = ("_strptime", "time")
 """What datetime's compiled code imports while it works."""
 _LATE_IMPORTS: Final = (
@@ -206,6 +209,7 @@ class Worker:
         self._history = History()
         self._runner: ScriptRunner | None = None
         self._decider: Decider | None = None
+        self._script: CheckedScript | None = None
 
     def send(self, reply: Reply) -> None:
         """Write one reply."""
@@ -230,7 +234,7 @@ class Worker:
         elif kind == LOAD:
             self.send(self._load(payload))
         elif kind == INPUTS and self._runner is not None:
-            self._runner.session.inputs = parse_inputs(payload)
+            self._set_inputs(self._runner, parse_inputs(payload))
         elif kind == PING:
             self.send(Ready(request=parse_ping(payload)))
         else:
@@ -252,6 +256,13 @@ class Worker:
                 return False
             room = room[count:]
         return True
+
+    def _set_inputs(self, runner: ScriptRunner, inputs: dict[str, float]) -> None:
+        """Begin anew with other inputs; indicators stay while they are few."""
+        runner.session.inputs = inputs
+        self._history.forget_many(_COLUMNS_KEPT)
+        if self._script is not None:
+            self._decider = Decider(runner, self._script)
 
     def _load(self, payload: bytes) -> Reply:
         request, soft_ms, options, raw = parse_load(payload)
@@ -276,6 +287,7 @@ class Worker:
         finally:
             self._timer.disarm()
         self._runner = runner
+        self._script = script
         self._decider = Decider(runner, script)
         self._timer.file_name = f"<{options.name}>"
         inputs = [

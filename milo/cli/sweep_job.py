@@ -1,0 +1,102 @@
+"""`--sweep-job`: one process of a sweep. A line of JSON in is a job, a line out its result.
+
+A job is plain data, and its result depends on nothing else: the settings of the command line name
+the candles, the script and what a backtest takes for granted; the job names the inputs and the
+ranges. It ends with its input.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+
+from milo.backtest.described import candles_sha256
+from milo.backtest.execution import run as execute
+from milo.backtest.ledger import Assumptions, Ledger
+from milo.backtest.walk import Range, Row, row_item, score_of
+from milo.cli.backtest import Piece, start_pieces
+from milo.cli.backtest_outcome import assumptions_of
+from milo.cli.backtest_turns import execute_in_turns
+from milo.cli.context import App
+from milo.cli.progress import Progress
+from milo.errors import ConfigError, ScriptError
+
+
+async def run(app: App) -> int:
+    """Say what is searched, then do one job after the other until the input ends."""
+    async with AsyncExitStack() as stack:
+        pieces = await start_pieces(app, stack)
+        if len(pieces) != 1:
+            raise ConfigError("a sweep is of one script on one symbol")
+        piece = pieces[0]
+        hashed = await asyncio.to_thread(candles_sha256, piece.market.candles)
+        app.console.say(json.dumps({"script": piece.header.text_sha256, "candles": hashed}))
+        while line := await asyncio.to_thread(sys.stdin.readline):
+            job = json.loads(line)
+            row = await do_job(
+                app,
+                piece,
+                {name: value for name, value in job["inputs"]},
+                [(first, end) for first, end in job["ranges"]],
+            )
+            app.console.say(json.dumps(row_item(row)))
+    return 0
+
+
+async def do_job(app: App, piece: Piece, inputs: dict[str, float], ranges: Sequence[Range]) -> Row:
+    """Return the scores of one combination of inputs, one for each range of candles.
+
+    Every range begins flat and with the first balance; the history before it is known. Where the
+    script fails on a candle that counts, the combination has an error instead.
+    """
+    values = tuple(inputs.values())
+    assumptions = assumptions_of(app.config)
+    try:
+        await piece.executor.set_inputs({**app.arguments.inputs, **inputs})
+        if piece.header.reads_account:
+            ledgers = [await _in_turns(app, piece, part, assumptions) for part in ranges]
+        else:
+            ledgers = await _at_once(piece, ranges, assumptions)
+    except ScriptError as error:
+        return Row(inputs=values, error=error.message)
+    opens = piece.market.candles.open_ms
+    return Row(
+        inputs=values,
+        scores=tuple(
+            score_of(ledger, start_ms=int(opens[first]))
+            for ledger, (first, _) in zip(ledgers, ranges, strict=True)
+        ),
+    )
+
+
+async def _at_once(piece: Piece, ranges: Sequence[Range], assumptions: Assumptions) -> list[Ledger]:
+    """Decide all candles once: what a script decides does not depend on where a range begins."""
+    decisions = await piece.decide(lambda done: None, prove_all=False)
+    if decisions.error_count:
+        raise _failed(decisions.errors[0].message, decisions.error_count)
+    return [
+        execute([piece.slot], [decisions.within(first, end)], assumptions) for first, end in ranges
+    ]
+
+
+async def _in_turns(app: App, piece: Piece, part: Range, assumptions: Assumptions) -> Ledger:
+    first, end = part
+    cut = dataclasses.replace(
+        piece,
+        market=dataclasses.replace(piece.market, first=first, end=end),
+        slot=dataclasses.replace(piece.slot, first=first, end=end),
+    )
+    shown = Progress(app, end - first)
+    (decisions,), ledger = await execute_in_turns([cut], assumptions, shown, prove_all=False)
+    if decisions.error_count:
+        raise _failed(decisions.errors[0].message, decisions.error_count)
+    return ledger
+
+
+def _failed(message: str, count: int) -> ScriptError:
+    text = f"fails on {count:,} candles, first: {message}"
+    return ScriptError(text, script="", message=text)
