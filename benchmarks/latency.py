@@ -113,7 +113,7 @@ def measure(runs: int, folder: Path) -> list[float]:
         config=load_config(flags, environ={}),
         arguments=Arguments(command="script", scripts=(script,), loop="closed"),
         console=Quiet(),
-        make=milo._makers(),
+        make=milo._makers([]),
     )
     with asyncio.Runner() as runner:
         runner.run(run(app))

@@ -160,7 +160,11 @@ class ReportPage {
     const prices = ["open", "high", "low", "close"].map(
       (name) => `${name[0].toUpperCase()} ${fixed(candles[name][place], decimals)}`,
     );
-    byId("price-legend").textContent = `${when}   ${prices.join("  ")}`;
+    // Another market's history may go on for longer: its time is none of these candles'.
+    const [end, before] = [candles.time.at(-1) ?? 0, candles.time.at(-2) ?? 0];
+    const isWithin = at >= candles.time[0] && at < end + Math.max(end - before, this.view.stepMs);
+    const whose = isWithin ? when : openTime(candles.time[place], this.view.stepMs);
+    byId("price-legend").textContent = `${whose}   ${prices.join("  ")}`;
     this.#tellTrade();
   }
 

@@ -98,3 +98,21 @@ def test_an_empty_run_opens_without_complaint(
 
     assert said == []
     assert 'data-phase="ready"' in document
+
+
+def test_prices_that_end_before_the_run_stand_under_their_own_time(
+    chromium: str, tmp_path: Path
+) -> None:
+    whole, _ = visited(chromium, page_of(golden_report(), walk(1_210)), tmp_path)
+    short, said = visited(chromium, page_of(golden_report(), walk(600)), tmp_path)
+
+    assert said == []
+    assert legend_time(whole, "price") == legend_time(whole, "equity")
+    assert legend_time(short, "equity") == legend_time(whole, "equity")
+    assert legend_time(short, "price") == "25 Jan 2024 23:00"
+
+
+def legend_time(document: str, which: str) -> str:
+    found = re.search(rf'id="{which}-legend"[^>]*>(.*?)   ', document)
+    assert found is not None
+    return found[1]
