@@ -236,6 +236,7 @@ class ScriptExecutor:
         count: int | None = None,
         with_arrays: bool = True,
         prove_all: bool = False,
+        prove_changes: bool = False,
         progress: Callable[[int], None] | None = None,
     ) -> Decisions:
         """Decide `count` candles from index `first` on, all up to the end where it is None.
@@ -243,7 +244,8 @@ class ScriptExecutor:
         Each as `evaluate` would, with the candles up to it and no forming one; failures count and
         halt as they do live, by the clock of the candles. Printed text comes of the last one only.
         `with_arrays`: all at once where the script can be lifted, and a part one by one as proof,
-        or all of them (`prove_all`). `progress` is told how many are decided.
+        or all of them (`prove_all`), or of those with a signal only the ones at which it begins or
+        ends (`prove_changes`, for many runs of one script). `progress` is told how far it is.
         Raises ScriptError where no worker can be had, ValueError where there are no such candles.
         A script that reads the account is not for this.
         """
@@ -255,6 +257,7 @@ class ScriptExecutor:
         self._is_busy = True
         ways = AskedWays.ARRAYS if with_arrays else AskedWays(0)
         ways |= AskedWays.PROVE_ALL if prove_all else 0
+        ways |= AskedWays.PROVE_CHANGES if prove_changes else 0
         merger = Merger(first, first + count, candles.open_ms, self._results)
         try:
             await self._decide_all(candles, merger, ways, progress)

@@ -150,6 +150,7 @@ class Executor(Protocol):
         first: int = 0,
         count: int | None = None,
         prove_all: bool = False,
+        prove_changes: bool = False,
         progress: Callable[[int], None] | None = None,
     ) -> Decisions: ...
     async def close(self) -> None: ...

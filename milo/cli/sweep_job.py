@@ -75,7 +75,10 @@ async def do_job(app: App, piece: Piece, inputs: dict[str, float], ranges: Seque
 
 async def _at_once(piece: Piece, ranges: Sequence[Range], assumptions: Assumptions) -> list[Ledger]:
     """Decide all candles once: what a script decides does not depend on where a range begins."""
-    decisions = await piece.decide(lambda done: None, prove_all=False)
+    market = piece.market
+    decisions = await piece.executor.decide(
+        market.candles, first=market.first, count=market.end - market.first, prove_changes=True
+    )
     if decisions.error_count:
         raise _failed(decisions.errors[0].message, decisions.error_count)
     return [

@@ -110,8 +110,7 @@ class Decider:
                 asked, Record(asked.first), run, until=asked.first,
                 checked=compared.checked, differing=compared.differing,
             )  # fmt: skip
-        nothing = record.code_of(DO_NOTHING, False)
-        codes = np.full(stop - start, nothing)
+        codes = arrays.codes(record, start, stop)
         codes[places[:count] - start] = compared.codes[:count]
         changes = np.flatnonzero(np.diff(codes, prepend=-1))
         record.at, record.code = changes.tolist(), codes[changes].tolist()
@@ -200,14 +199,36 @@ class _Arrays:
             """The places of candles on which the script itself is asked."""
             return
         must = self.doubtful.copy()
+        nothing = count + 2
         for code, text in enumerate(self.texts):
             if text == DO_NOTHING:
-                self.said[self.said == code] = count + 2
-        must |= self.said != count + 2
+                self.said[self.said == code] = nothing
+        if AskedWays.PROVE_CHANGES in asked.ways:
+            # Where one begins and where it ends: the candles that orders come from.
+            kind = np.where(self.said == nothing, -1, 2 * self.said + self.condition)
+            changes = np.flatnonzero(np.diff(kind))
+            must[changes] = must[changes + 1] = True
+            must |= self.said == UNKNOWN
+        else:
+            must |= self.said != nothing
         must[:_SAMPLE_START] = True
         must[-asked.first % _SAMPLE_STEP :: _SAMPLE_STEP] = True
         must[asked.stop - 1 - asked.first] = True
         self.must = np.flatnonzero(must)
+
+    def codes(self, record: Record, start: int, stop: int) -> NDArray[np.int64]:
+        """Return the record's code of what arrays say on each of these places."""
+        said, condition = self.said[start:stop], self.condition[start:stop]
+        codes = np.full(stop - start, record.code_of(DO_NOTHING, False))
+        for code, text in enumerate(self.texts):
+            if text is None or text == DO_NOTHING:
+                continue
+            is_said = said == code
+            for is_true in (True, False):
+                here = is_said & (condition == is_true)
+                if here.any():
+                    codes[here] = record.code_of(text, is_true)
+        return codes
 
 
 def _codes(

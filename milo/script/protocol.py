@@ -466,6 +466,8 @@ class AskedWays(IntFlag):
     """Each candle of arrays is decided one by one as well."""
     SHOW_LAST = 4
     """Text that is printed on the last candle comes with the answer."""
+    PROVE_CHANGES = 8
+    """Of the candles with a signal, only those are decided one by one at which it changes."""
 
 
 class DecideRequest(NamedTuple):

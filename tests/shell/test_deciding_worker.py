@@ -409,3 +409,51 @@ async def test_the_worker_after_a_killed_one_has_the_inputs_that_were_set_last(m
     assert [index for index in range(400) if after.action_at(index) != "donothing"] == [
         index for index in range(400) if (index + 1) % 50 == 2
     ]
+
+
+STANDING = """
+average = await calculate_ema(data, 20)
+condition_true = lastclose > average[-1]
+action_if_true = "long(1%risk@5x,sl=2%)" if volume > averagevolume else "long(2%risk@5x,sl=3%)"
+action_if_false = "close"
+"""
+BARELY_PROVED = [
+    STANDING,
+    TUNED,
+    CROSSING,
+    STANDING + "ratio = 1 / (len(data) % 50 - 7)\n",
+    STANDING.replace('"close"', '"close" if len(data) % 3 else "nonsense"'),
+    STANDING.replace('"close"', 'f"short(1%risk@5x,sl={round(high - low, 2)})"'),
+]
+
+
+@pytest.mark.parametrize("text", BARELY_PROVED)
+async def test_proving_only_changes_decides_the_same(make: Make, text: str) -> None:
+    worker = make(text)
+    await worker.start()
+
+    for first in (0, 700):
+        full = await worker.decide(LONG, first=first)
+        await worker.set_inputs({})
+        few = await worker.decide(LONG, first=first, prove_changes=True)
+        await worker.set_inputs({})
+
+        assert few.actions == full.actions
+        assert few.at.tolist() == full.at.tolist()
+        assert few.code.tolist() == full.code.tolist()
+        # Each answer tells its first errors in full, and answers are cut otherwise.
+        assert (few.errors[:1], few.error_count) == (full.errors[:1], full.error_count)
+        assert (few.halted_at, few.warnings) == (full.halted_at, full.warnings)
+        assert few.proof.is_lifted is full.proof.is_lifted
+        assert few.proof.checked <= full.proof.checked
+
+
+async def test_proving_only_changes_compares_where_a_signal_begins_and_ends(make: Make) -> None:
+    worker = make(STANDING)
+    await worker.start()
+
+    few = await worker.decide(LONG, prove_changes=True)
+
+    changes = len(few.at)
+    assert few.proof.is_lifted
+    assert changes < few.proof.checked < 2 * changes + 250 < len(LONG)
