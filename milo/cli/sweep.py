@@ -311,7 +311,6 @@ async def _line_of(process: asyncio.subprocess.Process) -> Any:
 async def _end(process: asyncio.subprocess.Process) -> None:
     """End a process, in the midst of a job too."""
     assert process.stdin is not None
-    # It waits for a line in a thread, which only the end of its input wakes.
     process.stdin.close()
     if process.returncode is not None:
         return

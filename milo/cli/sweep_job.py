@@ -13,6 +13,7 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from typing import Final
 
 from milo.backtest.decisions import Decisions
 from milo.backtest.described import candles_sha256
@@ -26,9 +27,28 @@ from milo.cli.context import App
 from milo.cli.progress import Progress
 from milo.errors import ConfigError, ScriptError
 
+_LONGEST_LINE: Final = 1024 * 1024
+
 
 async def run(app: App) -> int:
-    """Say what is searched, then do one job after the other until the input ends."""
+    """Say what is searched, then do one job after the other until the input ends.
+
+    Then it ends at once, in the midst of a job too: whoever asked has ended, or wants no answer.
+    """
+    lines = asyncio.StreamReader(limit=_LONGEST_LINE)
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(lines), sys.stdin
+    )
+    asked: asyncio.Queue[bytes] = asyncio.Queue()
+    async with asyncio.TaskGroup() as group:
+        working = group.create_task(_work(app, asked))
+        while line := await lines.readline():
+            asked.put_nowait(line)
+        working.cancel()
+    return 0
+
+
+async def _work(app: App, asked: asyncio.Queue[bytes]) -> None:
     async with AsyncExitStack() as stack:
         pieces = await start_pieces(app, stack)
         if len(pieces) != 1:
@@ -36,8 +56,8 @@ async def run(app: App) -> int:
         piece = pieces[0]
         hashed = await asyncio.to_thread(candles_sha256, piece.market.candles)
         app.console.say(json.dumps({"script": piece.header.text_sha256, "candles": hashed}))
-        while line := await asyncio.to_thread(sys.stdin.readline):
-            job = json.loads(line)
+        while True:
+            job = json.loads(await asked.get())
             row = await do_job(
                 app,
                 piece,
@@ -45,7 +65,6 @@ async def run(app: App) -> int:
                 [(first, end) for first, end in job["ranges"]],
             )
             app.console.say(json.dumps(row_item(row)))
-    return 0
 
 
 async def do_job(app: App, piece: Piece, inputs: dict[str, float], ranges: Sequence[Range]) -> Row:

@@ -159,12 +159,11 @@ def rows_kept(folder: Path) -> int:
 
 
 def jobs_of(process: subprocess.Popen[str]) -> list[int]:
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     found = []
-    for child in children:
+    for child in children_of(process.pid):
         with open(f"/proc/{child}/cmdline", "rb") as file:
             if b"--sweep-job" in file.read():
-                found.append(int(child))
+                found.append(child)
     return found
 
 
@@ -192,3 +191,38 @@ def test_ctrl_c_keeps_and_shows_what_is_done(folder: Path) -> None:
     assert f"{kept} of 30 combinations" in out
     assert "OUT OF SAMPLE" in out
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in jobs))
+
+
+def test_jobs_end_by_themselves_in_the_midst_of_work_if_the_sweep_is_killed(folder: Path) -> None:
+    # A combination takes some ten seconds.
+    (folder / "s.script").write_text(ACCOUNT + "slow = sum(range(150_000))\n")
+    process = running(folder, "--sweep", "fast=2:30:1", "--jobs", "1")
+    jobs = until(lambda: jobs_of(process))
+    workers = until(lambda: [pid for pid in children_of(jobs[0]) if processor_s(pid) > 1.0])
+    process.kill()
+    process.communicate(timeout=60)
+
+    assert rows_kept(folder) == 0
+    until(lambda: not any(is_running(pid) for pid in [*jobs, *workers]), timeout_s=5.0)
+
+
+def children_of(pid: int) -> list[int]:
+    try:
+        return [int(pid) for pid in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
+
+
+def processor_s(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1][0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
