@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import json
 import os
+import random
 import sys
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack
@@ -48,14 +49,13 @@ async def sweep(app: App) -> int:
             raise ConfigError("--sweep is for one script on one symbol")
         piece = pieces[0]
         hashed = await asyncio.to_thread(candles_sha256, piece.market.candles)
-    ranges, wanted = _wanted(app.config, piece)
+    ranges, wanted = _wanted(app, piece)
     windows = _windows(app.config, piece)
     parts = ranges_of_windows(piece.market.first, piece.market.end, windows)
     key = _key(app, piece, hashed, parts)
     kept = _Kept(app.config.data_dir / FOLDER / f"{piece.header.name}-{key[:16]}.jsonl", ranges)
     rows = {row.inputs: row for row in kept.read() if row.inputs in set(wanted)}
-    if rows:
-        app.console.say(f"{len(rows):,} combinations were done before: {kept.path}")
+    resumed = len(rows)
 
     def give() -> None:
         found = Sweep(
@@ -68,6 +68,8 @@ async def sweep(app: App) -> int:
             rows=tuple(rows[inputs] for inputs in wanted if inputs in rows),
             windows=windows,
             rank=app.config.rank,
+            min_trades=app.config.min_trades,
+            resumed=resumed,
             seconds=monotonic_s() - started_s,
         )
         if not says_json_only(app):
@@ -96,9 +98,15 @@ async def sweep(app: App) -> int:
     return 0
 
 
-def _wanted(config: Config, piece: Piece) -> tuple[tuple[InputRange, ...], list[Combination]]:
+def _wanted(app: App, piece: Piece) -> tuple[tuple[InputRange, ...], list[Combination]]:
+    config = app.config
     try:
-        ranges = ranges_of(config.sweep or "", piece.header.inputs)
+        ranges = ranges_of(
+            config.sweep or "",
+            piece.header.inputs,
+            is_random=config.trials is not None,
+            held=app.arguments.inputs,
+        )
         return ranges, combinations(ranges, trials=config.trials, seed=config.seed)
     except ValueError as error:
         raise ConfigError(f"--sweep: {error}") from None
@@ -116,6 +124,11 @@ def _windows(config: Config, piece: Piece) -> tuple[Window, ...]:
 def _span(piece: Piece) -> tuple[int, int]:
     opens = piece.market.candles.open_ms
     return int(opens[piece.market.first]), int(opens[piece.market.end - 1])
+
+
+def _cores() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def _settings(config: Config) -> list[str]:
@@ -197,9 +210,11 @@ class _Jobs:
 
     async def done(self, wanted: Sequence[Combination]) -> AsyncGenerator[Row, None]:
         """Yield the rows as they come, in any order."""
-        waiting = list(reversed(wanted))
+        # In no order: what is done when it is stopped is then a fair sample of all.
+        waiting = [*wanted]
+        random.Random(self._app.config.seed).shuffle(waiting)  # noqa: S311 - nothing is secret
         rows: asyncio.Queue[Row] = asyncio.Queue()
-        count = min(self._app.config.jobs or os.cpu_count() or 1, len(wanted))
+        count = min(self._app.config.jobs or _cores(), len(wanted))
         async with asyncio.TaskGroup() as group:
             working = [group.create_task(self._work(waiting, rows)) for _ in range(count)]
             try:

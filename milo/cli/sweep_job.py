@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
+from milo.backtest.decisions import Decisions
 from milo.backtest.described import candles_sha256
 from milo.backtest.execution import run as execute
 from milo.backtest.ledger import Assumptions, Ledger
@@ -50,17 +51,18 @@ async def run(app: App) -> int:
 async def do_job(app: App, piece: Piece, inputs: dict[str, float], ranges: Sequence[Range]) -> Row:
     """Return the scores of one combination of inputs, one for each range of candles.
 
-    Every range begins flat and with the first balance; the history before it is known. Where the
-    script fails on a candle that counts, the combination has an error instead.
+    Every range begins flat and with the first balance; the history before it is known. A candle on
+    which the script fails sends no order, as in a plain backtest; where no worker can be had for
+    it, the combination has an error instead.
     """
     values = tuple(inputs.values())
     assumptions = assumptions_of(app.config)
     try:
         await piece.executor.set_inputs({**app.arguments.inputs, **inputs})
         if piece.header.reads_account:
-            ledgers = [await _in_turns(app, piece, part, assumptions) for part in ranges]
+            decisions, ledgers = await _in_turns(app, piece, ranges, assumptions)
         else:
-            ledgers = await _at_once(piece, ranges, assumptions)
+            decisions, ledgers = await _at_once(piece, ranges, assumptions)
     except ScriptError as error:
         return Row(inputs=values, error=error.message)
     opens = piece.market.candles.open_ms
@@ -70,36 +72,44 @@ async def do_job(app: App, piece: Piece, inputs: dict[str, float], ranges: Seque
             score_of(ledger, start_ms=int(opens[first]))
             for ledger, (first, _) in zip(ledgers, ranges, strict=True)
         ),
+        failures=decisions.error_count,
+        failure=_first_failure(decisions),
+        is_halted=decisions.halted_at is not None,
     )
 
 
-async def _at_once(piece: Piece, ranges: Sequence[Range], assumptions: Assumptions) -> list[Ledger]:
+def _first_failure(decisions: Decisions) -> str:
+    if not decisions.errors:
+        return ""
+    first = decisions.errors[0]
+    return first.message if first.line is None else f"line {first.line}: {first.message}"
+
+
+async def _at_once(
+    piece: Piece, ranges: Sequence[Range], assumptions: Assumptions
+) -> tuple[Decisions, list[Ledger]]:
     """Decide all candles once: what a script decides does not depend on where a range begins."""
     market = piece.market
     decisions = await piece.executor.decide(
         market.candles, first=market.first, count=market.end - market.first, prove_changes=True
     )
-    if decisions.error_count:
-        raise _failed(decisions.errors[0].message, decisions.error_count)
-    return [
+    ledgers = [
         execute([piece.slot], [decisions.within(first, end)], assumptions) for first, end in ranges
     ]
+    return decisions, ledgers
 
 
-async def _in_turns(app: App, piece: Piece, part: Range, assumptions: Assumptions) -> Ledger:
-    first, end = part
-    cut = dataclasses.replace(
-        piece,
-        market=dataclasses.replace(piece.market, first=first, end=end),
-        slot=dataclasses.replace(piece.slot, first=first, end=end),
-    )
-    shown = Progress(app, end - first)
-    (decisions,), ledger = await execute_in_turns([cut], assumptions, shown, prove_all=False)
-    if decisions.error_count:
-        raise _failed(decisions.errors[0].message, decisions.error_count)
-    return ledger
-
-
-def _failed(message: str, count: int) -> ScriptError:
-    text = f"fails on {count:,} candles, first: {message}"
-    return ScriptError(text, script="", message=text)
+async def _in_turns(
+    app: App, piece: Piece, ranges: Sequence[Range], assumptions: Assumptions
+) -> tuple[Decisions, list[Ledger]]:
+    """Decide each range by itself; the first decisions are those of the first range."""
+    found = []
+    for first, end in ranges:
+        cut = dataclasses.replace(
+            piece,
+            market=dataclasses.replace(piece.market, first=first, end=end),
+            slot=dataclasses.replace(piece.slot, first=first, end=end),
+        )
+        shown = Progress(app, end - first)
+        found.append(await execute_in_turns([cut], assumptions, shown, prove_all=False))
+    return found[0][0][0], [ledger for _, ledger in found]
