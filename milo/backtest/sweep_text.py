@@ -52,6 +52,8 @@ class Sweep:
     min_trades: int
     resumed: int
     """How many of the rows an earlier run had done."""
+    taken: tuple[tuple[str, str], ...]
+    """What all combinations have in common, in words."""
     seconds: float
 
     def walk(self) -> Walk | None:
@@ -74,12 +76,13 @@ def sweep_text(found: Sweep) -> str:
     walk = found.walk()
     parts = [
         _head(found),
-        _out_of_sample(found, walk) if walk is not None else _no_windows(),
+        _out_of_sample(found, walk) if walk is not None else wrapped(NO_WINDOWS, first="", rest=""),
         _steps(found, walk) if walk is not None else [],
         _chosen(found, walk) if walk is not None else [],
         _best(found),
         _luck(found),
         _errors(found),
+        section("ASSUMPTIONS", found.taken),
     ]
     lines = "\n\n".join("\n".join(lines) for lines in parts if lines).split("\n")
     return "\n".join(cut(line.rstrip(), WIDTH) for line in lines)
@@ -91,6 +94,7 @@ def sweep_content(found: Sweep) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "title": found.title,
+        "assumptions_in_words": [{"name": name, "text": text} for name, text in found.taken],
         "start_ms": found.span_ms[0],
         "end_ms": found.span_ms[1],
         "rank": found.rank,
@@ -143,6 +147,14 @@ def sweep_content(found: Sweep) -> dict[str, Any]:
 
 
 def _head(found: Sweep) -> list[str]:
+    lines = [f"SWEEP  {found.title}"]
+    for text in head_lines(found):
+        lines += wrapped(text, first="", rest="  ")
+    return lines
+
+
+def head_lines(found: Sweep) -> list[str]:
+    """Return what was tried, on which candles, and how far it came."""
     tried = f"{len(found.rows):,} of {found.wanted:,} combinations"
     if found.wanted < found.size:
         tried += f", drawn from a grid of {found.size:,}"
@@ -151,11 +163,7 @@ def _head(found: Sweep) -> list[str]:
         for item in found.ranges
     )
     start, end = (minute(ms) for ms in found.span_ms)
-    lines = [
-        f"SWEEP  {found.title}",
-        f"{start} to {end} UTC",
-        *wrapped(f"{tried}; {inputs}", first="", rest="  "),
-    ]
+    lines = [f"{start} to {end} UTC", f"{tried}; {inputs}"]
     if found.resumed:
         lines.append(f"{counted(found.resumed, 'combination')} done before")
     if len(found.rows) < found.wanted:
@@ -164,7 +172,13 @@ def _head(found: Sweep) -> list[str]:
 
 
 def _out_of_sample(found: Sweep, walk: Walk) -> list[str]:
-    rows = [
+    title = f"OUT OF SAMPLE  (chosen by {found.rank} on what came before each window)"
+    return section(title, walk_rows(walk))
+
+
+def walk_rows(walk: Walk) -> list[tuple[str, str]]:
+    """Return what choosing anew at each window would have brought."""
+    return [
         (
             "return",
             f"{percent(walk.total_return, is_signed=True)}  (buy & hold "
@@ -181,8 +195,6 @@ def _out_of_sample(found: Sweep, walk: Walk) -> list[str]:
         ("windows won", f"{walk.won_windows} of {len(walk.steps)}"),
         ("efficiency", _efficiency(walk)),
     ]
-    title = f"OUT OF SAMPLE  (chosen by {found.rank} on what came before each window)"
-    return section(title, rows)
 
 
 def _efficiency(walk: Walk) -> str:
@@ -192,14 +204,11 @@ def _efficiency(walk: Walk) -> str:
     return text if walk.efficiency >= 0.5 else f"{text}: most of it was fitted to the past"
 
 
-def _no_windows() -> list[str]:
-    return wrapped(
-        "All figures below are IN SAMPLE: the inputs were chosen on the very candles on which they "
-        "are shown. They say what would have been best, not what will be. --walk-forward 5 judges "
-        "choices on candles that they have not seen.",
-        first="",
-        rest="",
-    )
+NO_WINDOWS: Final = (
+    "All figures below are IN SAMPLE: the inputs were chosen on the very candles on which they are "
+    "shown. They say what would have been best, not what will be. --walk-forward 5 judges choices "
+    "on candles that they have not seen."
+)
 
 
 def _steps(found: Sweep, walk: Walk) -> list[str]:
@@ -221,8 +230,8 @@ def _window_row(found: Sweep, step: Step) -> list[str]:
     return [
         first,
         cut(_inputs(found, step.chosen), _CHOICE_COLUMNS),
-        _ranked(found, step.trained),
-        _ranked(found, step.tested),
+        ranked_figure(found, step.trained),
+        ranked_figure(found, step.tested),
         percent(step.trained.total_return, 1, is_signed=True),
         percent(step.tested.total_return, 1, is_signed=True),
         percent(-step.tested.drawdown, 1),
@@ -230,7 +239,8 @@ def _window_row(found: Sweep, step: Step) -> list[str]:
     ]
 
 
-def _ranked(found: Sweep, score: Score) -> str:
+def ranked_figure(found: Sweep, score: Score) -> str:
+    """Return what a score is ranked by, in words."""
     if found.rank == "return":
         return percent(score.total_return, 1, is_signed=True)
     return ratio(score.ranked_by(found.rank))
@@ -280,7 +290,7 @@ def best_table(found: Sweep, most: int) -> tuple[list[str], list[list[str]]]:
         rows.append(
             [
                 f"  {cut(_inputs(found, row.inputs), 40)}",
-                *(_ranked(found, score) for _ in others),
+                *(ranked_figure(found, score) for _ in others),
                 percent(score.total_return, 1, is_signed=True),
                 percent(-score.drawdown, 1),
                 ratio(score.sharpe),

@@ -19,7 +19,9 @@ from milo.backtest.described import candles_sha256
 from milo.backtest.search import Combination, InputRange, combinations, grid_size, ranges_of
 from milo.backtest.sweep_text import Sweep, sweep_content, sweep_text
 from milo.backtest.walk import Range, Row, Window, ranges_of_windows, row_item, row_of, windows_of
+from milo.backtest.wording import exact_percent, taken_rows
 from milo.cli.backtest import Piece, start_pieces
+from milo.cli.backtest_outcome import assumptions_of
 from milo.cli.context import App
 from milo.cli.json_output import give_json, says_json_only
 from milo.cli.progress import Progress
@@ -70,12 +72,14 @@ async def sweep(app: App) -> int:
             rank=app.config.rank,
             min_trades=app.config.min_trades,
             resumed=resumed,
+            taken=_taken(app, piece, hashed),
             seconds=monotonic_s() - started_s,
         )
         if not says_json_only(app):
             app.console.say(sweep_text(found))
             app.console.say(f"results: {kept.path}")
         give_json(app, sweep_content(found))
+        _write_page(app, found)
 
     said = {"script": piece.header.text_sha256, "candles": hashed}
     jobs = _Jobs(app, [item.name for item in ranges], parts, said)
@@ -96,6 +100,20 @@ async def sweep(app: App) -> int:
         raise
     give()
     return 0
+
+
+def _write_page(app: App, found: Sweep) -> None:
+    path = app.config.html
+    if path is None:
+        return
+    from milo.backtest.html import sweep_page
+
+    try:
+        path.write_text(sweep_page(found), encoding="utf-8")
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror}") from error
+    if not says_json_only(app):
+        app.console.say(f"report: {path}")
 
 
 def _wanted(app: App, piece: Piece) -> tuple[tuple[InputRange, ...], list[Combination]]:
@@ -119,6 +137,27 @@ def _windows(config: Config, piece: Piece) -> tuple[Window, ...]:
         return windows_of(piece.market.first, piece.market.end, config.walk_forward)
     except ValueError as error:
         raise ConfigError(f"--walk-forward {config.walk_forward}: {error}") from None
+
+
+def _taken(app: App, piece: Piece, hashed: str) -> tuple[tuple[str, str], ...]:
+    """Return what all combinations have in common, in words."""
+    market, taken = piece.market, assumptions_of(app.config)
+    assumed = exact_percent(taken.funding_rate)
+    rows = taken_rows(taken, funding=f"stored rates; where unknown {assumed} each 8 h")
+    rows.append(("each part", "begins flat with the start balance; its history is never cut"))
+    if app.arguments.inputs:
+        held = ", ".join(f"{name}={value:g}" for name, value in app.arguments.inputs.items())
+        rows.append(("--set", held))
+    rows += [("note", note) for note in (market.contract.note, *market.notes)]
+    if market.gaps:
+        rows.append(("note", f"candles are missing at {market.gaps:,} places"))
+    rows += [
+        ("candles", f"{len(market.candles):,} from {market.source}"),
+        ("candles sha256", hashed),
+        ("script sha256", piece.header.text_sha256),
+        ("Milo", __version__),
+    ]
+    return tuple(rows)
 
 
 def _span(piece: Piece) -> tuple[int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import re
 from dataclasses import replace
 from math import inf
 
@@ -13,10 +14,11 @@ import pytest
 
 from milo.backtest.curve import sharpe
 from milo.backtest.decisions import Decisions, Proof
+from milo.backtest.html import sweep_page
 from milo.backtest.layout import WIDTH, columns_of
 from milo.backtest.luck import deflated_sharpe, expected_maximum, luck_of
 from milo.backtest.search import InputRange, combinations, grid_size, ranges_of
-from milo.backtest.sweep_text import LABELS, Sweep, sweep_content, sweep_text
+from milo.backtest.sweep_text import LABELS, NO_WINDOWS, Sweep, sweep_content, sweep_text
 from milo.backtest.walk import (
     POINTS,
     RANKS,
@@ -358,10 +360,11 @@ def test_sweep_is_told_within_the_terminal(windows: int, rank: str) -> None:
         rank=rank,
         min_trades=10,
         resumed=2,
+        taken=(("fees", "<b>none</b>"),),
         seconds=1.0,
     )
 
-    text = sweep_text(found)
+    text, page = sweep_text(found), sweep_page(found)
     content = json.loads(json.dumps(sweep_content(found)))
 
     assert max(map(columns_of, text.split("\n"))) <= WIDTH
@@ -376,6 +379,34 @@ def test_sweep_is_told_within_the_terminal(windows: int, rank: str) -> None:
     assert f" {LABELS[rank]} " in text
     assert (content["done"], content["is_complete"], len(content["rows"])) == (21, False, 21)
     assert (content["out_of_sample"] is None) == (not windows)
+    assert ("<svg" in page) == bool(windows)
+    assert (NO_WINDOWS in page) == (not windows)
+    assert "<b>" not in page
+    assert "<script" not in page
+    assert " style=" not in page
+
+
+def test_map_of_two_inputs_shows_the_best_over_the_others() -> None:
+    ranges = tuple(InputRange(name=name, values=(1, 2, 3)) for name in "abc")
+    rows = [
+        Row(inputs=(a, b, c), scores=(score(a - 2.0 + b / 10 + c / 100, trades=10 * c),))
+        for a, b, c in itertools.product((1, 2, 3), repeat=3)
+        if (a, b) != (2, 2)
+    ]
+    found = Sweep(
+        title="script on BTCUSDT 1h", span_ms=(0, DAY_MS), times_ms=[0, DAY_MS], ranges=ranges,
+        size=27, wanted=27, rows=tuple(rows), windows=(), rank="sharpe", min_trades=20, resumed=0,
+        taken=(), seconds=1.0,
+    )  # fmt: skip
+
+    table = sweep_page(found).partition('<table class="heat">')[2].partition("</table>")[0]
+    cells = re.findall(r'<td(?: class="(\w*)")?>([^<]*)</td>', table)
+
+    # b/10 + c/100 with the best c = 3; nothing where nothing was tried.
+    assert [text for _, text in cells] == [
+        "-0.87", "-0.77", "-0.67", "0.13", "", "0.33", "1.13", "1.23", "1.33",
+    ]  # fmt: skip
+    assert [shade for shade, _ in cells] == ["l2", "l2", "l2", "g1", "", "g1", "g3", "g3", "g3"]
 
 
 def test_decisions_of_a_part_are_those_of_the_whole() -> None:

@@ -89,7 +89,7 @@ def stamp(ms: int) -> str:
 
 
 def test_any_number_of_processes_finds_the_same_and_a_second_run_does_nothing(folder: Path) -> None:
-    one = swept(folder, "fast=3:11:4", "--jobs", "1")
+    one = swept(folder, "fast=3:11:4", "--jobs", "1", "--html", "o.html")
     again = milo(folder, "--backtest", "--script", "s.script", "--sweep", "fast=3:11:4")
     (kept,) = (folder / "data" / "sweeps").iterdir()
     lines = kept.read_text().splitlines()
@@ -98,6 +98,7 @@ def test_any_number_of_processes_finds_the_same_and_a_second_run_does_nothing(fo
     three = swept(folder, "fast=3:11:4", "--jobs", "3")
 
     assert "3 combinations done before" in again.out
+    assert "Out of sample" in (folder / "o.html").read_text()
     assert len(lines) == 3
     for name in ("rows", "out_of_sample", "luck"):
         assert one[name] == three[name]
