@@ -56,8 +56,12 @@ def _setting(
     *,
     metavar: str | None = None,
     is_flag_only: bool = False,
+    alone: str | None = None,
 ) -> Any:
-    metadata = {"parse": parse, "help": text, "metavar": metavar, "flag_only": is_flag_only}
+    """Return a setting's field; `alone`: what its flag means without a value."""
+    metadata = {
+        "parse": parse, "help": text, "metavar": metavar, "flag_only": is_flag_only, "alone": alone,
+    }  # fmt: skip
     return field(default=default, metadata=metadata)
 
 
@@ -220,9 +224,10 @@ class Config:
     sweep: str | None = _setting(
         None,
         read_name,
-        "try a backtest's script with many inputs: all (those that have a range), or ranges such "
-        "as fast=5:20:5,slow=20|50 (lowest:highest:step, or values)",
+        "try a backtest's script with many inputs: all that have a range, or ranges such as "
+        "fast=5:20:5,slow=20/50 (lowest:highest:step, or values)",
         metavar="RANGES",
+        alone="all",
     )
     trials: int | None = _setting(
         None,
@@ -232,9 +237,17 @@ class Config:
     )
     rank: str = _setting(
         "sharpe",
-        read_choice("sharpe", "calmar", "sortino", "return", "profit_factor"),
+        read_choice(
+            "sharpe", "calmar", "sortino", "return", "profit_factor", "expectancy_r", "sqn"
+        ),
         "what makes one combination of --sweep better than another",
         metavar="FIGURE",
+    )
+    min_trades: int = _setting(
+        10,
+        read_whole(1, 1_000_000),
+        "closed trades without which --sweep does not choose a combination",
+        metavar="N",
     )
     walk_forward: int = _setting(
         5,

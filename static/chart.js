@@ -2,12 +2,11 @@
  * The chart page: fetches what the engine knows, draws it, and fills the panels around the chart.
  */
 
-import { applyAnswer } from "./chart/answer.js";
 import { listen, panStep, zoomStep } from "./chart/input.js";
 import { byId, make, markText, say, showLog, showPosition, showRun } from "./chart/panels.js";
 import { Chart } from "./chart/view.js";
-import { Feed } from "./lib/feed.js";
 import * as format from "./lib/format.js";
+import { Source } from "./lib/source.js";
 
 const THEME_TOKENS = [
   "surface", "text", "muted", "edge", "grid", "gap", "hatch", "up", "down", "up-faint",
@@ -40,12 +39,15 @@ class Page {
     );
     this.chart.onCrosshair = () => this.#showLegend();
     this.chart.venueNow = () => this.#venueNow();
-    this.feed = new Feed({
+    this.source = new Source(this.chart, {
       onAnswer: (answer) => this.#onAnswer(answer),
       onFailure: (text, isFinal) => this.#onFailure(text, isFinal),
     });
     /** @type {any | null} */
     this.answer = null;
+    this.tradeCount = 0;
+    /** What was asked for last; null: the server chooses. */
+    this.asked = { symbol: null, interval: null };
     this.answeredAt = 0;
     this.answeredWallMs = 0;
     this.failure = "";
@@ -56,7 +58,7 @@ class Page {
     this.#readTheme();
     setInterval(() => this.#tick(), 500);
     const asked = new URLSearchParams(location.search);
-    this.feed.select(asked.get("symbol"), asked.get("interval"));
+    this.#choose(asked.get("symbol"), asked.get("interval"));
   }
 
   #listen() {
@@ -85,7 +87,7 @@ class Page {
       });
     }
     const symbol = /** @type {HTMLSelectElement} */ (byId("symbol"));
-    symbol.addEventListener("change", () => this.#select(symbol.value, this.answer.meta.interval));
+    symbol.addEventListener("change", () => this.#select({ symbol: symbol.value }));
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#readTheme());
   }
 
@@ -98,9 +100,10 @@ class Page {
     this.answeredAt = performance.now();
     this.answeredWallMs = Date.now();
     this.failure = "";
-    const tradesBefore = this.chart.trades.length;
-    applyAnswer(this.chart, answer);
-    if (isSame && answer.trades !== null) this.#announce(answer.trades.slice(tradesBefore));
+    if (answer.trades !== null) {
+      if (isSame) this.#announce(answer.trades.slice(this.tradeCount));
+      this.tradeCount = answer.trades.length;
+    }
     this.#showBar(answer.meta);
     showPosition(byId("position"), answer.position, answer.meta.priceDecimals);
     showRun(byId("run"), answer.meta);
@@ -117,24 +120,37 @@ class Page {
   #onFailure(text, isFinal) {
     this.failure = text;
     this.isRefused = isFinal;
-    if (isFinal && this.feed.cursor === "") this.answer = null;
+    if (isFinal) this.answer = null;
     this.#showPhase();
     this.#tick();
   }
 
   /**
-   * @param {string} symbol
-   * @param {string} interval
+   * Show another symbol or interval; what is not given stays.
+   * @param {{symbol?: string, interval?: string}} wanted
    */
-  #select(symbol, interval) {
-    history.replaceState(null, "", `?${new URLSearchParams({ symbol, interval })}`);
-    this.feed.select(symbol, interval);
+  #select(wanted) {
+    const meta = this.answer?.meta;
+    const symbol = wanted.symbol ?? this.asked.symbol ?? meta?.symbol ?? null;
+    const interval = wanted.interval ?? this.asked.interval ?? meta?.interval ?? null;
+    const shown = Object.entries({ symbol, interval }).filter(([, value]) => value !== null);
+    history.replaceState(null, "", `?${new URLSearchParams(shown)}`);
+    this.#choose(symbol, interval);
+  }
+
+  /**
+   * @param {string | null} symbol
+   * @param {string | null} interval
+   */
+  #choose(symbol, interval) {
+    this.asked = { symbol, interval };
+    this.source.select(symbol, interval);
   }
 
   #retry() {
-    if (!this.isRefused) return this.feed.pollNow();
+    if (!this.isRefused) return this.source.retry();
     history.replaceState(null, "", location.pathname);
-    this.feed.select(null, null);
+    this.#choose(null, null);
   }
 
   /** @param {any[]} trades */
@@ -192,7 +208,7 @@ class Page {
         ...meta.intervals.map((/** @type {string} */ name) => {
           const button = make("button", { text: name });
           button.setAttribute("type", "button");
-          button.addEventListener("click", () => this.#select(this.answer.meta.symbol, name));
+          button.addEventListener("click", () => this.#select({ interval: name }));
           return button;
         }),
       );
@@ -386,4 +402,4 @@ function applyTheme(name) {
 
 const page = new Page();
 /** For tests and for the console: where a candle or a price stands, and what is drawn. */
-Object.assign(globalThis, { chart: page.chart, feed: page.feed });
+Object.assign(globalThis, { chart: page.chart, source: page.source });

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from html import escape
 from pathlib import Path
@@ -16,10 +16,13 @@ from typing import Final
 
 from milo.backtest.page import page_body, page_title
 from milo.backtest.page_content import page_content
+from milo.backtest.sweep_page import sweep_body
+from milo.backtest.sweep_text import Sweep
 from milo.backtest.wording import Report
 from milo.candles import Candles
 from milo.charts.modules import import_order, wrapped
 from milo.errors import ConfigError
+from milo.shown import shown_line
 
 STATIC_FOLDER: Final = Path(__file__).resolve().parents[2] / "static"
 STYLES: Final = ("css/base.css", "css/report.css")
@@ -37,19 +40,47 @@ def report_page(
     Raises ConfigError where a file of the page's code cannot be read.
     """
     try:
-        style = "\n".join((static_folder / name).read_text("utf-8") for name in STYLES)
-        script = _script(static_folder)
+        style, script = _style(static_folder), _script(static_folder)
     except OSError as error:
         raise ConfigError(f"cannot read the report's files in {static_folder}: {error}") from error
+    body = (
+        f"{page_body(report)}\n"
+        f'<script type="application/json" id="report-data">{_data(report, candles)}</script>\n'
+        f"<script>{script}</script>"
+    )
+    policy = (
+        f"script-src {_hash_of(script)}",
+        "require-trusted-types-for 'script'",
+        "trusted-types 'none'",
+    )
+    return _document(f"{page_title(report)} - Milo backtest", style, body, policy)
+
+
+def sweep_page(found: Sweep, *, static_folder: Path = STATIC_FOLDER) -> str:
+    """Return the page of a sweep, which has no JavaScript at all.
+
+    Raises ConfigError where its style cannot be read.
+    """
+    try:
+        style = _style(static_folder)
+    except OSError as error:
+        raise ConfigError(f"cannot read the report's files in {static_folder}: {error}") from error
+    return _document(f"{shown_line(found.title)} - Milo sweep", style, sweep_body(found), ())
+
+
+def _style(folder: Path) -> str:
+    return "\n".join((folder / name).read_text("utf-8") for name in STYLES)
+
+
+def _document(title: str, style: str, body: str, rules: Sequence[str]) -> str:
+    """Return a page that may use its own style, what `rules` allow, and nothing else."""
     policy = "; ".join(
         (
             "default-src 'none'",
-            f"script-src {_hash_of(script)}",
             f"style-src {_hash_of(style)}",
             "base-uri 'none'",
             "form-action 'none'",
-            "require-trusted-types-for 'script'",
-            "trusted-types 'none'",
+            *rules,
         )
     )
     return (
@@ -57,10 +88,8 @@ def report_page(
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
-        f"<title>{escape(page_title(report))} - Milo backtest</title>\n"
-        f"<style>{style}</style>\n</head>\n<body>\n{page_body(report)}\n"
-        f'<script type="application/json" id="report-data">{_data(report, candles)}</script>\n'
-        f"<script>{script}</script>\n</body>\n</html>\n"
+        f"<title>{escape(title)}</title>\n"
+        f"<style>{style}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
     )
 
 

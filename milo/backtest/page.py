@@ -1,19 +1,19 @@
 """The report's page as markup: everything in words, readable without its JavaScript (layer 1).
 
-Every text goes through `_text`, which leaves nothing that a browser or a terminal would act on.
+Every text goes through `markup.text`, which leaves nothing that a browser would act on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from html import escape
+from collections.abc import Sequence
 
 from milo.backtest import wording
 from milo.backtest.curve import Month, yearly_returns
+from milo.backtest.markup import card, figures, listed, pair, table, text
 from milo.backtest.page_content import MAX_TRADES
 from milo.backtest.realism import CheckResult, Finding, Realism
 from milo.backtest.stats import Group, Stats
-from milo.backtest.wording import UNDEFINED, Report, Row, counted, minute, money, percent, ratio
+from milo.backtest.wording import UNDEFINED, Report, counted, minute, money, percent, ratio
 from milo.shown import shown_line
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -53,53 +53,28 @@ def page_body(report: Report) -> str:
             "Price and trades",
             extra='<select id="market" aria-label="Market"></select>',
         ),
-        _pair(
-            _card("Result", _figures(wording.result_rows(stats))),
-            _card("Risk", _figures(wording.risk_rows(stats))),
-            _card("Trades", _figures(wording.trade_rows(stats))),
+        pair(
+            card("Result", figures(wording.result_rows(stats))),
+            card("Risk", figures(wording.risk_rows(stats))),
+            card("Trades", figures(wording.trade_rows(stats))),
         ),
-        _card("Scripts and symbols", _slots(report)),
-        _card("Monthly returns, % (UTC)", _heat(stats.months)),
-        _card("Split of the closed trades", _splits(stats)),
+        card("Scripts and symbols", _slots(report)),
+        card("Monthly returns, % (UTC)", _heat(stats.months)),
+        card("Split of the closed trades", _splits(stats)),
         _trades(report),
-        _card("Realism", _realism(report.realism, stats)),
-        _card("Settings and assumptions", _assumptions(report)),
-        _card("Scripts, candles and proof", _origin(report)),
+        card("Realism", _realism(report.realism, stats)),
+        card("Settings and assumptions", _assumptions(report)),
+        card("Scripts, candles and proof", _origin(report)),
         _messages(report),
     ]
     return f"<main>{''.join(parts)}</main>"
 
 
-def _text(text: str) -> str:
-    return escape(shown_line(text))
-
-
-def _card(title: str, inner: str) -> str:
-    return f'<section class="card"><h2>{_text(title)}</h2>{inner}</section>' if inner else ""
-
-
-def _pair(*cards: str) -> str:
-    return f'<div class="pair">{"".join(cards)}</div>'
-
-
-def _list(rows: Iterable[Row]) -> str:
-    items = "".join(f"<dt>{_text(name)}</dt><dd>{_text(value)}</dd>" for name, value in rows)
-    return f'<dl class="wide">{items}</dl>'
-
-
-def _figures(rows: Iterable[Row]) -> str:
-    """Return rows that a browser may break into columns between, never within."""
-    items = "".join(
-        f"<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>" for name, value in rows
-    )
-    return f"<dl>{items}</dl>"
-
-
 def _head(report: Report) -> str:
     period = wording.period_line(report.stats, report.description)
     return (
-        f'<header><p class="brand">Milo backtest</p><h1>{_text(page_title(report))}</h1>'
-        f'<p class="sub">{_text(period)}</p></header>'
+        f'<header><p class="brand">Milo backtest</p><h1>{text(page_title(report))}</h1>'
+        f'<p class="sub">{text(period)}</p></header>'
     )
 
 
@@ -122,8 +97,8 @@ def _tiles(report: Report) -> str:
         ("Realism", report.realism.grade, points, ""),
     ]
     cells = "".join(
-        f'<div class="tile"><dt>{_text(name)}</dt><dd class="{tone}">{_text(value)}</dd>'
-        f'<dd class="note">{_text(note)}</dd></div>'
+        f'<div class="tile"><dt>{text(name)}</dt><dd class="{tone}">{text(value)}</dd>'
+        f'<dd class="note">{text(note)}</dd></div>'
         for name, value, note, tone in tiles
     )
     return f'<dl class="tiles" aria-label="Headline numbers">{cells}</dl>'
@@ -215,7 +190,7 @@ def _slots(report: Report) -> str:
         "closed trades. Own fall: deepest fall of the start balance and this result alone. In "
         "fall: what it did to the account from peak to trough of its deepest drawdown."
     )
-    return _table(head, rows) + f'<p class="muted">{_text(note)}</p>'
+    return table(head, rows) + f'<p class="muted">{text(note)}</p>'
 
 
 def _splits(stats: Stats) -> str:
@@ -226,7 +201,7 @@ def _splits(stats: Stats) -> str:
     named += [*trades.by_script.items()] if len(trades.by_script) > 1 else []
     named += [(f"exit: {reason}", group) for reason, group in trades.by_reason.items()]
     head = ("", "Trades", "Won", "Net USDT", "Profit factor", "Expectancy", "in R")
-    return _table(head, [_split_row(name, group) for name, group in named])
+    return table(head, [_split_row(name, group) for name, group in named])
 
 
 def _split_row(name: str, group: Group) -> list[str]:
@@ -239,24 +214,6 @@ def _split_row(name: str, group: Group) -> list[str]:
         money(group.expectancy, is_signed=True),
         ratio(group.expectancy_r),
     ]
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table whose first column holds words."""
-    kinds = ('class="word"', *([""] * (len(head) - 1)))
-    titles = "".join(
-        f'<th scope="col" {kind}>{_text(cell)}</th>' for kind, cell in zip(kinds, head, strict=True)
-    )
-    lines = "".join(
-        "<tr>"
-        + "".join(f"<td {kind}>{_text(cell)}</td>" for kind, cell in zip(kinds, row, strict=True))
-        + "</tr>"
-        for row in rows
-    )
-    return (
-        f'<div class="scroll"><table><thead><tr>{titles}</tr></thead><tbody>{lines}</tbody>'
-        "</table></div>"
-    )
 
 
 def _trades(report: Report) -> str:
@@ -293,7 +250,7 @@ def _realism(realism: Realism, stats: Stats) -> str:
         said = "No check found a reason for doubt."
     rows = "".join(_check_row(result) for result in realism.results)
     return (
-        f'<div class="grade"><b class="{grade}">{grade}</b><p>{_text(said)}</p></div>'
+        f'<div class="grade"><b class="{grade}">{grade}</b><p>{text(said)}</p></div>'
         '<div class="scroll"><table class="checks"><thead><tr><th scope="col" class="word">Check'
         '</th><th scope="col">Value</th><th scope="col">Doubt from</th>'
         '<th scope="col">Serious from</th><th scope="col" class="word">Finding</th></tr></thead>'
@@ -306,11 +263,11 @@ def _check_row(result: CheckResult) -> str:
     word, tone = _FINDINGS[result.finding]
     is_bad = result.finding in (Finding.DOUBT, Finding.HARM)
     said = f"{word}: {check.why}" if is_bad else word
-    limits = [_text(limit) for limit in check.limits]
+    limits = [text(limit) for limit in check.limits]
     return (
-        f'<tr><td class="word">{_text(check.label)}</td><td>{_text(result.shown)}</td>'
+        f'<tr><td class="word">{text(check.label)}</td><td>{text(result.shown)}</td>'
         f'<td class="muted">{limits[0]}</td><td class="muted">{limits[1]}</td>'
-        f'<td class="{tone}">{_text(said)}</td></tr>'
+        f'<td class="{tone}">{text(said)}</td></tr>'
     )
 
 
@@ -328,20 +285,20 @@ def _assumptions(report: Report) -> str:
     ]
     rows.append(("arguments", " ".join(description.arguments) or "none"))
     rows.append(("Milo", description.version))
-    return _list(rows)
+    return listed(rows)
 
 
 def _origin(report: Report) -> str:
     parts = []
     for script in report.description.scripts:
         parts.append(
-            f"<p><b>{_text(wording.title(script))}</b></p><p>{_text(wording.proof_line(script))}"
-            f'</p><p class="hash muted">script sha256 {_text(script.text_sha256)}</p>'
+            f"<p><b>{text(wording.title(script))}</b></p><p>{text(wording.proof_line(script))}"
+            f'</p><p class="hash muted">script sha256 {text(script.text_sha256)}</p>'
         )
     for market in report.description.markets:
         parts.append(
-            f"<p><b>{_text(market.symbol)}</b> {_text(wording.market_line(market))}</p>"
-            f'<p class="hash muted">candles sha256 {_text(market.sha256)}</p>'
+            f"<p><b>{text(market.symbol)}</b> {text(wording.market_line(market))}</p>"
+            f'<p class="hash muted">candles sha256 {text(market.sha256)}</p>'
         )
     return "".join(parts)
 
@@ -363,8 +320,8 @@ def _messages(report: Report) -> str:
     for reason, count in wording.refusal_reasons(report.ledger):
         lines.append(("", f"{count:,} x refused: {reason}"))
     items = "".join(
-        f'<li class="{tone}">{_text(line)}</li>' for tone, line in lines[:_MOST_MESSAGES]
+        f'<li class="{tone}">{text(line)}</li>' for tone, line in lines[:_MOST_MESSAGES]
     )
-    return _card(
+    return card(
         "Errors, warnings, refused signals", f'<ol class="messages">{items}</ol>' if items else ""
     )

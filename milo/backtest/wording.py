@@ -235,8 +235,17 @@ def _left_open(stats: Stats) -> str:
 
 def assumption_rows(ledger: Ledger, description: RunDescription) -> list[Row]:
     """Return every assumption of the run."""
-    taken = ledger.assumptions
-    rows = [
+    rows = taken_rows(ledger.assumptions, funding=_funding_rule(ledger))
+    if ledger.halted_days:
+        rows.append(("daily loss", f"opening stopped on {counted(ledger.halted_days, 'day')}"))
+    rows += [("sizing", note) for note in ledger.notes]
+    rows += [("note", note) for note in description.notes]
+    return rows
+
+
+def taken_rows(taken: Assumptions, *, funding: str) -> list[Row]:
+    """Return what is taken for granted before anything happens; `funding` in the caller's words."""
+    return [
         ("start balance", f"{shown(taken.start_balance)} USDT"),
         (
             "fees",
@@ -246,14 +255,9 @@ def assumption_rows(ledger: Ledger, description: RunDescription) -> list[Row]:
         ("slippage", f"{exact_percent(taken.slippage)} against market fills and stops"),
         ("fills", _fill_rule(taken)),
         ("inside a candle", _intrabar_rule(taken)),
-        ("funding", _funding_rule(ledger)),
+        ("funding", funding),
         ("limits", _limits(taken)),
     ]
-    if ledger.halted_days:
-        rows.append(("daily loss", f"opening stopped on {counted(ledger.halted_days, 'day')}"))
-    rows += [("sizing", note) for note in ledger.notes]
-    rows += [("note", note) for note in description.notes]
-    return rows
 
 
 def _fill_rule(taken: Assumptions) -> str:

@@ -321,4 +321,5 @@ def _add_setting(group: argparse._ArgumentGroup, setting: object) -> None:
         )
     else:
         metavar = metadata["metavar"] or name.upper().replace("DATA_", "")
-        group.add_argument(flag, dest=name, metavar=metavar, help=metadata["help"])
+        more = {} if metadata["alone"] is None else {"nargs": "?", "const": metadata["alone"]}
+        group.add_argument(flag, dest=name, metavar=metavar, help=metadata["help"], **more)

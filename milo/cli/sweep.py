@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import json
 import os
+import random
 import sys
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack
@@ -18,7 +19,9 @@ from milo.backtest.described import candles_sha256
 from milo.backtest.search import Combination, InputRange, combinations, grid_size, ranges_of
 from milo.backtest.sweep_text import Sweep, sweep_content, sweep_text
 from milo.backtest.walk import Range, Row, Window, ranges_of_windows, row_item, row_of, windows_of
+from milo.backtest.wording import exact_percent, taken_rows
 from milo.cli.backtest import Piece, start_pieces
+from milo.cli.backtest_outcome import assumptions_of
 from milo.cli.context import App
 from milo.cli.json_output import give_json, says_json_only
 from milo.cli.progress import Progress
@@ -48,14 +51,13 @@ async def sweep(app: App) -> int:
             raise ConfigError("--sweep is for one script on one symbol")
         piece = pieces[0]
         hashed = await asyncio.to_thread(candles_sha256, piece.market.candles)
-    ranges, wanted = _wanted(app.config, piece)
+    ranges, wanted = _wanted(app, piece)
     windows = _windows(app.config, piece)
     parts = ranges_of_windows(piece.market.first, piece.market.end, windows)
     key = _key(app, piece, hashed, parts)
     kept = _Kept(app.config.data_dir / FOLDER / f"{piece.header.name}-{key[:16]}.jsonl", ranges)
     rows = {row.inputs: row for row in kept.read() if row.inputs in set(wanted)}
-    if rows:
-        app.console.say(f"{len(rows):,} combinations were done before: {kept.path}")
+    resumed = len(rows)
 
     def give() -> None:
         found = Sweep(
@@ -68,12 +70,16 @@ async def sweep(app: App) -> int:
             rows=tuple(rows[inputs] for inputs in wanted if inputs in rows),
             windows=windows,
             rank=app.config.rank,
+            min_trades=app.config.min_trades,
+            resumed=resumed,
+            taken=_taken(app, piece, hashed),
             seconds=monotonic_s() - started_s,
         )
         if not says_json_only(app):
             app.console.say(sweep_text(found))
             app.console.say(f"results: {kept.path}")
         give_json(app, sweep_content(found))
+        _write_page(app, found)
 
     said = {"script": piece.header.text_sha256, "candles": hashed}
     jobs = _Jobs(app, [item.name for item in ranges], parts, said)
@@ -96,9 +102,29 @@ async def sweep(app: App) -> int:
     return 0
 
 
-def _wanted(config: Config, piece: Piece) -> tuple[tuple[InputRange, ...], list[Combination]]:
+def _write_page(app: App, found: Sweep) -> None:
+    path = app.config.html
+    if path is None:
+        return
+    from milo.backtest.html import sweep_page
+
     try:
-        ranges = ranges_of(config.sweep or "", piece.header.inputs)
+        path.write_text(sweep_page(found), encoding="utf-8")
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror}") from error
+    if not says_json_only(app):
+        app.console.say(f"report: {path}")
+
+
+def _wanted(app: App, piece: Piece) -> tuple[tuple[InputRange, ...], list[Combination]]:
+    config = app.config
+    try:
+        ranges = ranges_of(
+            config.sweep or "",
+            piece.header.inputs,
+            is_random=config.trials is not None,
+            held=app.arguments.inputs,
+        )
         return ranges, combinations(ranges, trials=config.trials, seed=config.seed)
     except ValueError as error:
         raise ConfigError(f"--sweep: {error}") from None
@@ -113,9 +139,35 @@ def _windows(config: Config, piece: Piece) -> tuple[Window, ...]:
         raise ConfigError(f"--walk-forward {config.walk_forward}: {error}") from None
 
 
+def _taken(app: App, piece: Piece, hashed: str) -> tuple[tuple[str, str], ...]:
+    """Return what all combinations have in common, in words."""
+    market, taken = piece.market, assumptions_of(app.config)
+    assumed = exact_percent(taken.funding_rate)
+    rows = taken_rows(taken, funding=f"stored rates; where unknown {assumed} each 8 h")
+    rows.append(("each part", "begins flat with the start balance; its history is never cut"))
+    if app.arguments.inputs:
+        held = ", ".join(f"{name}={value:g}" for name, value in app.arguments.inputs.items())
+        rows.append(("--set", held))
+    rows += [("note", note) for note in (market.contract.note, *market.notes)]
+    if market.gaps:
+        rows.append(("note", f"candles are missing at {market.gaps:,} places"))
+    rows += [
+        ("candles", f"{len(market.candles):,} from {market.source}"),
+        ("candles sha256", hashed),
+        ("script sha256", piece.header.text_sha256),
+        ("Milo", __version__),
+    ]
+    return tuple(rows)
+
+
 def _span(piece: Piece) -> tuple[int, int]:
     opens = piece.market.candles.open_ms
     return int(opens[piece.market.first]), int(opens[piece.market.end - 1])
+
+
+def _cores() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def _settings(config: Config) -> list[str]:
@@ -197,9 +249,11 @@ class _Jobs:
 
     async def done(self, wanted: Sequence[Combination]) -> AsyncGenerator[Row, None]:
         """Yield the rows as they come, in any order."""
-        waiting = list(reversed(wanted))
+        # In no order: what is done when it is stopped is then a fair sample of all.
+        waiting = [*wanted]
+        random.Random(self._app.config.seed).shuffle(waiting)  # noqa: S311 - nothing is secret
         rows: asyncio.Queue[Row] = asyncio.Queue()
-        count = min(self._app.config.jobs or os.cpu_count() or 1, len(wanted))
+        count = min(self._app.config.jobs or _cores(), len(wanted))
         async with asyncio.TaskGroup() as group:
             working = [group.create_task(self._work(waiting, rows)) for _ in range(count)]
             try:
@@ -296,7 +350,6 @@ async def _line_of(process: asyncio.subprocess.Process) -> Any:
 async def _end(process: asyncio.subprocess.Process) -> None:
     """End a process, in the midst of a job too."""
     assert process.stdin is not None
-    # It waits for a line in a thread, which only the end of its input wakes.
     process.stdin.close()
     if process.returncode is not None:
         return

@@ -207,8 +207,9 @@ class _Arrays:
             # Where one begins and where it ends: the candles that orders come from.
             kind = np.where(self.said == nothing, -1, 2 * self.said + self.condition)
             changes = np.flatnonzero(np.diff(kind))
-            must[changes] = must[changes + 1] = True
-            must |= self.said == UNKNOWN
+            is_edge = np.zeros(len(kind), dtype=bool)
+            is_edge[changes] = is_edge[changes + 1] = True
+            must |= (is_edge & (self.said != nothing)) | (self.said == UNKNOWN)
         else:
             must |= self.said != nothing
         must[:_SAMPLE_START] = True

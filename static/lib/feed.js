@@ -1,5 +1,6 @@
 /**
- * Polls GET /data: once a second, only what is new since the last answer, never in a hidden tab.
+ * Polls GET /data where a WebSocket cannot be had: once a second, only what is new since the last
+ * answer, never in a hidden tab.
  */
 
 const POLL_MS = 1000;

@@ -17,8 +17,8 @@ from milo.script.protocol import frame
 from milo.script.worker.process import Budget, WorkerFailure, WorkerProcess
 
 PROJECT = Path(__file__).resolve().parents[2]
-REQUESTS = set(b"LIHCKEBP")
-REPLIES = set(b"YDRMF")
+REQUESTS = set(b"LIHCKEBPX")
+REPLIES = set(b"YDRMFW")
 # Who may turn text into code, and run it: the compiler of checked scripts, and their runner.
 MAKES_CODE = {
     ("milo/script/rewrite.py", "compile"),

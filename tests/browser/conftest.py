@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from chart_handler import ChartHandler
+from milo.clock import monotonic_s
 from tests.chart_market import ChartMarket, snapshot_of, walk
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -131,6 +132,13 @@ class Watched:
     def evaluate(self, script: str, argument: Any = None) -> Any:
         return self.page.evaluate(script, argument)
 
+    def until(self, script: str, timeout_s: float = 10.0) -> None:
+        """Wait until the script returns true; the page's policy lets nobody else evaluate it."""
+        end_s = monotonic_s() + timeout_s
+        while not self.evaluate(script):
+            assert monotonic_s() < end_s, script
+            self.page.wait_for_timeout(20)
+
     def assert_clean(self) -> None:
         """Fail where the page complained or asked anybody else for anything."""
         assert self.complaints == []
@@ -146,7 +154,12 @@ def visit(browser: Any) -> Iterator[Callable[..., Watched]]:
     contexts = []
 
     def open_page(
-        chart: ServedChart, path: str = "/", *, phase: str = "chart", **options: Any
+        chart: ServedChart,
+        path: str = "/",
+        *,
+        phase: str = "chart",
+        before: str = "",
+        **options: Any,
     ) -> Watched:
         viewport = {"width": 1280, "height": 800}
         context = browser.new_context(
@@ -158,6 +171,8 @@ def visit(browser: Any) -> Iterator[Callable[..., Watched]]:
         page.on("console", lambda message: watched.complaints.append(message.text))
         page.on("pageerror", lambda error: watched.complaints.append(str(error)))
         page.on("request", lambda request: watched.requests.append(request.url))
+        if before:
+            page.add_init_script(before)
         page.goto(chart.url + path)
         see(page.locator("body")).to_have_attribute("data-phase", phase)
         return watched

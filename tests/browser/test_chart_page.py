@@ -11,7 +11,6 @@ from milo.charts.snapshot import ChartScript, LogKind, RunState
 from tests.browser.conftest import Serve, Visit, Watched, see
 from tests.chart_market import (
     HOSTILE_TEXT,
-    HOUR_MS,
     START_MS,
     ChartMarket,
     line,
@@ -27,9 +26,18 @@ COLOUR_AT = """([x, y]) => {
 }"""
 # Clean candles: nothing else is drawn over them.
 ONLY_CANDLES = """() => {
-  Object.assign(chart.layers, { zigzag: false, divergences: false, trades: false });
+  Object.assign(chart.layers, {
+    zigzag: false, divergences: false, trades: false, averages: false,
+  });
   chart.drawNow();
 }"""
+NO_WEBSOCKET = """
+window.WebSocket = class extends EventTarget {
+  static OPEN = 1;
+  constructor() { super(); setTimeout(() => this.dispatchEvent(new Event("close"))); }
+  close() {}
+  send() {}
+};"""
 BODIES = """() => {
   const { series, ctx, dpr } = chart;
   const pixel = (x, y) => Array.from(ctx.getImageData(x, y, 1, 1).data.slice(0, 3)).join();
@@ -191,18 +199,51 @@ def test_forming_candle_follows_the_market(market: ChartMarket, serve: Serve, vi
     page.assert_clean()
 
 
-def test_only_new_candles_are_sent_after_the_first_answer(
+def test_only_what_is_new_is_sent_after_the_history(
     market: ChartMarket, serve: Serve, visit: Visit
 ) -> None:
     page = visit(serve(market))
+    page.page.wait_for_timeout(1_200)
+    market.close_candle(31_000.0)
 
-    with page.page.expect_response(lambda response: "since=" in response.url) as answered:
-        pass
+    page.until("() => chart.series.close[chart.series.closed - 1] === 31000")
+    assert [url for url in page.requests if "/data" in url] == []
+    assert len([url for url in page.requests if "/history" in url]) == 1
 
-    answer = answered.value.json()
-    assert answer["increment"] is True
-    assert answer["historical"] == []
-    assert answer["zigzag"] is None
+
+def test_older_candles_come_when_the_view_nears_them(serve: Serve, visit: Visit) -> None:
+    market = ChartMarket(snapshot_of(walk(13_000)))
+    page = visit(serve(market))
+    assert page.evaluate("() => chart.series.first") == 8_000
+    before = page.evaluate("() => [chart.right, chart.series.openMs[12_000]]")
+
+    page.evaluate("() => chart.panBy((13_000 - 8_200) * chart.spacing)")
+    page.until("() => chart.series.first <= 3_000", 10)
+
+    assert before[1] == page.evaluate("() => chart.series.openMs[12_000]")
+    assert page.evaluate("() => chart.right") == pytest.approx(before[0] - 4_800, abs=1)
+    assert page.evaluate("() => chart.swings.items.length") > 100
+    page.assert_clean()
+
+
+def test_a_lost_message_is_noticed(market: ChartMarket, serve: Serve, visit: Visit) -> None:
+    page = visit(serve(market))
+    page.evaluate("() => { source.seq += 5; }")
+    market.close_candle(31_000.0)
+
+    page.until("() => chart.series.close[chart.series.closed - 1] === 31000")
+    page.assert_clean()
+
+
+def test_without_a_websocket_the_page_asks_again_and_again(
+    market: ChartMarket, serve: Serve, visit: Visit
+) -> None:
+    page = visit(serve(market), before=NO_WEBSOCKET)
+    page.until("() => chart.series.count === 160", 15)
+    market.close_candle(31_000.0)
+
+    page.until("() => chart.series.close[chart.series.closed - 1] === 31000")
+    assert any("/data" in url for url in page.requests)
 
 
 def test_hidden_page_asks_nothing_and_catches_up_when_shown(
@@ -418,9 +459,11 @@ def test_long_history_draws_and_zooms_to_all(serve: Serve, visit: Visit) -> None
     page = visit(serve(market))
 
     page.page.locator("#fit").click()
+    page.until("() => chart.series.count === 6000")
+    page.page.locator("#fit").click()
 
     shown = page.evaluate("() => [chart.series.count, chart.xOf(0), chart.xOf(4999)]")
-    assert shown[0] == 5_000
+    assert shown[0] == 6_000
     assert -1 <= shown[1] < shown[2] <= page.evaluate("() => chart.plotWidth")
     first = page.evaluate("() => chart.series.openMs[0]")
-    assert first == START_MS + 1_000 * HOUR_MS
+    assert first == START_MS

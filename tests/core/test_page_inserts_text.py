@@ -17,7 +17,7 @@ SINKS = (
     r"\bsetHTML(Unsafe)?\b", r"\bparseFromString\b", r"\bcreateContextualFragment\b",
     r"\beval\s*\(", r"\bnew\s+Function\b", r"\bFunction\s*\(", r"\bsrcdoc\b",
     # A module by its own name is no text of anybody.
-    r"\bimport\s*\((?!\"\./[a-z_]+\.js\"\))",
+    r"\bimport\s*\((?!\"\.{1,2}/[a-z_/]+\.js\"\))",
     r"set(Timeout|Interval)\s*\(\s*[\"'`]", r"\bjavascript:", r"\bdangerously", r"\.\s*cssText\b",
 )  # fmt: skip
 SAFE_ATTRIBUTES = {"type", "aria-label", "aria-pressed", "datetime"}

@@ -457,3 +457,15 @@ async def test_proving_only_changes_compares_where_a_signal_begins_and_ends(make
     changes = len(few.at)
     assert few.proof.is_lifted
     assert changes < few.proof.checked < 2 * changes + 250 < len(LONG)
+
+
+async def test_proving_only_changes_compares_no_more_than_all_signals(make: Make) -> None:
+    worker = make(TUNED.replace('"close" if fast[-1] < slow[-1] else "donothing"', '"donothing"'))
+    await worker.start()
+
+    full = await worker.decide(LONG)
+    await worker.set_inputs({})
+    few = await worker.decide(LONG, prove_changes=True)
+
+    assert few.at.tolist() == full.at.tolist()
+    assert few.proof.checked == full.proof.checked

@@ -89,7 +89,7 @@ def stamp(ms: int) -> str:
 
 
 def test_any_number_of_processes_finds_the_same_and_a_second_run_does_nothing(folder: Path) -> None:
-    one = swept(folder, "fast=3:11:4", "--jobs", "1")
+    one = swept(folder, "fast=3:11:4", "--jobs", "1", "--html", "o.html")
     again = milo(folder, "--backtest", "--script", "s.script", "--sweep", "fast=3:11:4")
     (kept,) = (folder / "data" / "sweeps").iterdir()
     lines = kept.read_text().splitlines()
@@ -97,9 +97,10 @@ def test_any_number_of_processes_finds_the_same_and_a_second_run_does_nothing(fo
     kept.write_text("\n".join([*lines[:1], lines[1][:50]]) + "\n")
     three = swept(folder, "fast=3:11:4", "--jobs", "3")
 
-    assert "3 combinations were done before" in again.out
+    assert "3 combinations done before" in again.out
+    assert "Out of sample" in (folder / "o.html").read_text()
     assert len(lines) == 3
-    for name in ("rows", "out_of_sample", "luckiest_sharpe"):
+    for name in ("rows", "out_of_sample", "luck"):
         assert one[name] == three[name]
 
 
@@ -111,9 +112,10 @@ def test_scripts_that_fail_are_rows_and_scripts_that_read_the_account_work(folde
     account = swept(folder, "fast=6", "--walk-forward", "0", script="a.script")
     same = swept(folder, "fast=6", "--walk-forward", "0")
 
-    errors = {row["inputs"]["fast"]: row["error"] for row in failed["rows"]}
-    assert "division by zero" in errors[4]
-    assert errors[5] is None
+    rows = {row["inputs"]["fast"]: row for row in failed["rows"]}
+    assert "division by zero" in rows[4]["first_failure"]
+    assert (rows[4]["is_halted"], rows[4]["in_sample"]["trades"]) == (True, 0)
+    assert rows[5]["failures"] == 0
     assert account["rows"][0]["in_sample"] == same["rows"][0]["in_sample"]
 
 
@@ -158,12 +160,11 @@ def rows_kept(folder: Path) -> int:
 
 
 def jobs_of(process: subprocess.Popen[str]) -> list[int]:
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     found = []
-    for child in children:
+    for child in children_of(process.pid):
         with open(f"/proc/{child}/cmdline", "rb") as file:
             if b"--sweep-job" in file.read():
-                found.append(int(child))
+                found.append(child)
     return found
 
 
@@ -180,7 +181,7 @@ def test_a_process_that_is_killed_is_replaced(folder: Path) -> None:
 
 
 def test_ctrl_c_keeps_and_shows_what_is_done(folder: Path) -> None:
-    process = running(folder, "--sweep", "all", "--jobs", "1")
+    process = running(folder, "--sweep", "--jobs", "1")
     until(lambda: rows_kept(folder) >= 2)
     jobs = jobs_of(process)
     process.send_signal(signal.SIGINT)
@@ -188,6 +189,41 @@ def test_ctrl_c_keeps_and_shows_what_is_done(folder: Path) -> None:
 
     kept = rows_kept(folder)
     assert process.returncode == 130
-    assert f"{kept} of 64 combinations" in out
+    assert f"{kept} of 30 combinations" in out
     assert "OUT OF SAMPLE" in out
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in jobs))
+
+
+def test_jobs_end_by_themselves_in_the_midst_of_work_if_the_sweep_is_killed(folder: Path) -> None:
+    # A combination takes some ten seconds.
+    (folder / "s.script").write_text(ACCOUNT + "slow = sum(range(150_000))\n")
+    process = running(folder, "--sweep", "fast=2:30:1", "--jobs", "1")
+    jobs = until(lambda: jobs_of(process))
+    workers = until(lambda: [pid for pid in children_of(jobs[0]) if processor_s(pid) > 1.0])
+    process.kill()
+    process.communicate(timeout=60)
+
+    assert rows_kept(folder) == 0
+    until(lambda: not any(is_running(pid) for pid in [*jobs, *workers]), timeout_s=5.0)
+
+
+def children_of(pid: int) -> list[int]:
+    try:
+        return [int(pid) for pid in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
+
+
+def processor_s(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1][0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
