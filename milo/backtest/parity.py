@@ -1,8 +1,7 @@
 """Where a recorded session and a backtest of it decide differently, and why (layer 1).
 
 Two comparisons: the recorded evaluations decided again on the same inputs, where nothing may
-differ; and a backtest's decisions on closed candles, where forming candles may. Fills are compared
-by `milo.backtest.parity_fills`.
+differ; and a backtest's decisions on closed candles, where forming candles may.
 """
 
 from __future__ import annotations
@@ -20,8 +19,6 @@ class Cause(StrEnum):
 
     FORMING = "forming"
     """The script was asked while the candle formed, and the closed candle says something else."""
-    PATH = "path"
-    """Along its prices the candle fills otherwise than by the rules for whole candles."""
     UNEXPLAINED = "unexplained"
 
 
@@ -36,8 +33,6 @@ class Difference:
     recorded: str
     given: str
     note: str
-    is_fill: bool = False
-    """It is about orders that filled; else about a decision or a candle."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,10 +6,9 @@ they are of. Times are ms UTC of the venue's clock.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from milo.candles import Candles
 from milo.model import Candle
 
 
@@ -64,19 +63,3 @@ class RecordedEvaluation:
 
 
 SessionRecord = RecordedPrice | RecordedEvaluation
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordedSession:
-    """One script of a run with all that is on record of it."""
-
-    history: RecordedHistory
-    before: Candles
-    """Of the store, from the start of the history to the start of the run."""
-    prices: Mapping[int, RecordedPrice]
-    """By number, ascending."""
-    evaluations: Sequence[RecordedEvaluation]
-
-    @property
-    def closed(self) -> list[RecordedPrice]:
-        return [price for price in self.prices.values() if price.is_closed]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from milo.backtest.decisions import Decisions
 from milo.backtest.described import candles_sha256
 from milo.backtest.parity import (
     Cause,
@@ -19,14 +18,10 @@ from milo.backtest.parity import (
     compare_closed,
     revised_candles,
 )
-from milo.backtest.parity_fills import FillParity, compare_fills
-from milo.backtest.path_inputs import Path
-from milo.backtest.recorded import KINDS, recorded_run
 from milo.backtest.session import (
     RecordedEvaluation,
     RecordedHistory,
     RecordedPrice,
-    RecordedSession,
     SessionRecord,
 )
 from milo.candles import Candles
@@ -39,21 +34,26 @@ from milo.cli.venue import venue_folder
 from milo.clock import iso_minute
 from milo.errors import ConfigError, ScriptError
 from milo.script.request import AccountView, EvaluationRequest
-from milo.store import journal, klines, sessions
+from milo.store import klines, sessions
 
 _SHOWN = 20
 _ACCOUNT = msgspec.json.Decoder(AccountView)
 _NO_ACCOUNT = AccountView(available_balance=0.0)
 
 
-@dataclass(slots=True, kw_only=True)
-class _Findings:
-    """What has been found so far."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Session:
+    """One script of the run with all that is on record of it."""
 
-    evaluations: int = 0
-    differences: list[Difference] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    fills: FillParity | None = None
+    history: RecordedHistory
+    before: Candles
+    """Of the store, from the start of the history to the start of the run."""
+    prices: dict[int, RecordedPrice]
+    evaluations: list[RecordedEvaluation]
+
+    @property
+    def closed(self) -> list[RecordedPrice]:
+        return [price for price in self.prices.values() if price.is_closed]
 
 
 async def run(app: App) -> int:
@@ -62,23 +62,22 @@ async def run(app: App) -> int:
     folder = venue_folder(app.config)
     if not (folder / "journal.db").is_file():
         raise ConfigError(f"{folder} has no journal: nothing was run there")
-    found = _Findings()
+    differences: list[Difference] = []
+    notes: list[str] = []
+    evaluations = 0
     async with app.make.store(folder) as store, AsyncExitStack() as stack:
         run_id = await wanted_run(store, folder, app.arguments.values[0])
-        sessions_found = await _sessions(store, run_id)
-        found.evaluations = sum(len(session.evaluations) for session in sessions_found)
-        stored = [await _stored(store, session.history) for session in sessions_found]
-        closed: list[Decisions | None] = []
-        with Progress(app, found.evaluations) as shown:
-            for session, candles in zip(sessions_found, stored, strict=True):
-                executor = await _started(app, stack, session.history, found.notes)
-                closed.append(await _compared(session, candles, executor, shown, found))
-        await _compare_fills(app, store, run_id, sessions_found, stored, closed, found)
-    _give(app, run_id, found)
-    return 1 if any(one.cause is Cause.UNEXPLAINED for one in found.differences) else 0
+        found = await _sessions(store, run_id)
+        evaluations = sum(len(session.evaluations) for session in found)
+        with Progress(app, evaluations) as shown:
+            for session in found:
+                executor = await _started(app, stack, session.history, notes)
+                differences += await _compared(store, session, executor, shown, notes)
+    _give(app, run_id, evaluations, differences, notes)
+    return 1 if any(one.cause is Cause.UNEXPLAINED for one in differences) else 0
 
 
-async def _sessions(store: Store, run_id: str) -> list[RecordedSession]:
+async def _sessions(store: Store, run_id: str) -> list[_Session]:
     histories = await store.read_journal(lambda conn: sessions.read_histories(conn, run_id))
     if not histories:
         raise ConfigError(
@@ -91,7 +90,7 @@ async def _sessions(store: Store, run_id: str) -> list[RecordedSession]:
 
 async def _session(
     store: Store, history: RecordedHistory, records: Sequence[SessionRecord]
-) -> RecordedSession:
+) -> _Session:
     mine = [record for record in records if record.script == history.script]
     before = await store.read(
         lambda conn: klines.load_candles(
@@ -102,7 +101,7 @@ async def _session(
             before_ms=history.last_ms + 1,
         )
     )
-    return RecordedSession(
+    return _Session(
         history=history,
         before=before,
         prices={record.number: record for record in mine if isinstance(record, RecordedPrice)},
@@ -122,31 +121,26 @@ async def _started(
     return executor
 
 
-async def _stored(store: Store, history: RecordedHistory) -> Candles:
-    """Return the closed candles from the start of the history on, as they are stored now."""
-    return await store.read(
-        lambda conn: klines.load_candles(
-            conn, history.symbol, history.timeframe, start_ms=history.first_ms
-        )
-    )
-
-
 async def _compared(
-    session: RecordedSession,
-    stored: Candles,
+    store: Store,
+    session: _Session,
     executor: Executor,
     shown: Progress,
-    found: _Findings,
-) -> Decisions | None:
-    """Compare the decisions; return those on the stored candles, None where there are none."""
+    notes: list[str],
+) -> list[Difference]:
     history = session.history
     if candles_sha256(session.before) != history.candles_sha256:
-        found.notes.append(
+        notes.append(
             f"{history.name}: the stored candles before the run no longer hash as recorded: "
             "they were revised, and decisions on them may differ"
         )
     seen = [price.candle for price in session.closed]
-    found.differences += [
+    stored = await store.read(
+        lambda conn: klines.load_candles(
+            conn, history.symbol, history.timeframe, start_ms=history.first_ms
+        )
+    )
+    revised = [
         Difference(
             script=history.name,
             symbol=history.symbol,
@@ -159,62 +153,17 @@ async def _compared(
         for candle, now in revised_candles(seen, stored)
     ]
     decided = await _decided_again(session, executor, shown)
-    found.differences += compare_again(history.name, history.symbol, decided)
+    again = compare_again(history.name, history.symbol, decided)
     if history.reads_account:
-        found.notes.append(
+        notes.append(
             f"{history.name}: it reads the account, so that closed candles alone do not decide it"
         )
-        return None
-    made = await _decided_closed(session, executor, stored)
-    if made is None:
-        return None
-    wanted = {one.open_ms for one in session.evaluations}
-    closed = {
-        open_ms: made.action_at(row)
-        for row, open_ms in enumerate(stored.open_ms.tolist())
-        if open_ms in wanted and made.first <= row < made.first + made.count
-    }
-    found.differences += compare_closed(history.name, history.symbol, decided, closed)
-    return made
+        return revised + again
+    closed = await _closed_actions(session, executor, stored)
+    return revised + again + compare_closed(history.name, history.symbol, decided, closed)
 
 
-async def _compare_fills(
-    app: App,
-    store: Store,
-    run_id: str,
-    sessions_found: Sequence[RecordedSession],
-    stored: Sequence[Candles],
-    closed: Sequence[Decisions | None],
-    found: _Findings,
-) -> None:
-    if not app.config.is_sim:
-        found.notes.append("fills of a real exchange follow its order book: they are not compared")
-        return
-    timeframes = {one.history.symbol: one.history.timeframe for one in sessions_found}
-    recorded = await store.read_journal(
-        lambda conn: recorded_run(
-            (
-                (entry.seq, entry.time_ms, entry.kind, entry.body)
-                for entry in journal.iterate_kinds(conn, run_id, KINDS)
-            ),
-            timeframes,
-        )
-    )
-    made = [one for one in closed if one is not None]
-    parity = compare_fills(
-        Path(sessions_found, stored),
-        recorded,
-        run_id,
-        made if len(made) == len(sessions_found) else None,
-    )
-    found.fills = parity
-    found.differences += parity.differences
-    found.notes += parity.notes
-
-
-async def _decided_again(
-    session: RecordedSession, executor: Executor, shown: Progress
-) -> list[Decided]:
+async def _decided_again(session: _Session, executor: Executor, shown: Progress) -> list[Decided]:
     candles = session.before
     waiting = session.closed
     count = shown.counter()
@@ -243,85 +192,64 @@ async def _decided_again(
     return decided
 
 
-async def _decided_closed(
-    session: RecordedSession, executor: Executor, stored: Candles
-) -> Decisions | None:
-    """Return a backtest's decisions on the candles that the session decided on or saw close."""
+async def _closed_actions(session: _Session, executor: Executor, stored: Candles) -> dict[int, str]:
+    """Return a backtest's action on each stored candle that the session decided on."""
     wanted = {one.open_ms for one in session.evaluations}
-    wanted |= {price.candle.open_ms for price in session.closed}
     rows = [row for row, open_ms in enumerate(stored.open_ms.tolist()) if open_ms in wanted]
     if not rows:
-        return None
-    return await executor.decide(stored.prefix(rows[-1] + 1), first=rows[0])
+        return {}
+    made = await executor.decide(stored.prefix(rows[-1] + 1), first=rows[0])
+    return {int(stored.open_ms[row]): made.action_at(row) for row in rows}
 
 
-def _give(app: App, run_id: str, found: _Findings) -> None:
+def _give(
+    app: App,
+    run_id: str,
+    evaluations: int,
+    differences: Sequence[Difference],
+    notes: Sequence[str],
+) -> None:
+    counts = {cause: sum(one.cause is cause for one in differences) for cause in Cause}
     if app.config.json is not None:
-        give_json(app, _content(run_id, found))
+        give_json(app, _content(run_id, evaluations, differences, notes, counts))
     if says_json_only(app):
         return
     say = app.console.say
-    say(f"run {run_id}: {found.evaluations:,} evaluations decided again")
-    fills = found.fills
-    if fills is not None and fills.along_path + fills.recorded:
-        text = f"{fills.recorded:,} orders filled; along the recorded prices {fills.along_path:,}"
-        if fills.closed is not None:
-            text += f", decided on closed candles {fills.closed:,}"
-        if fills.by_candle is not None:
-            text += f", by the rules for candles {fills.by_candle:,}"
-        say(text)
-    for note in found.notes:
+    say(f"run {run_id}: {evaluations:,} evaluations decided again")
+    for note in notes:
         say(f"note: {note}")
-    for title, is_fill in (("decisions", False), ("fills", True)):
-        if is_fill and fills is None:
-            continue
-        counts = _counts([one for one in found.differences if one.is_fill is is_fill])
-        say(f"{title}: " + ", ".join(f"{cause} {count:,}" for cause, count in counts.items()))
-    _list(app, found.differences)
-
-
-def _list(app: App, differences: Sequence[Difference]) -> None:
-    # What nobody can explain comes first, else it drowns in what is as it must be.
-    ordered = sorted(differences, key=lambda one: one.cause is not Cause.UNEXPLAINED)
-    for one in ordered[:_SHOWN]:
-        app.console.say(
+    say(", ".join(f"{cause}: {count:,}" for cause, count in counts.items()))
+    for one in differences[:_SHOWN]:
+        say(
             f"  {iso_minute(one.open_ms)}  {one.cause:<11}  {one.script} {one.symbol}: "
             f"recorded {one.recorded}, here {one.given} ({one.note})"
         )
     if len(differences) > _SHOWN:
-        app.console.say(f"  and {len(differences) - _SHOWN:,} more: --json FILE lists all")
+        say(f"  and {len(differences) - _SHOWN:,} more: --json FILE lists all")
 
 
-def _counts(differences: Sequence[Difference]) -> dict[Cause, int]:
-    return {cause: sum(one.cause is cause for one in differences) for cause in Cause}
-
-
-def _content(run_id: str, found: _Findings) -> dict[str, Any]:
-    fills = found.fills
+def _content(
+    run_id: str,
+    evaluations: int,
+    differences: Sequence[Difference],
+    notes: Sequence[str],
+    counts: dict[Cause, int],
+) -> dict[str, Any]:
     return {
         "run": run_id,
-        "evaluations": found.evaluations,
-        "counts": {str(cause): count for cause, count in _counts(found.differences).items()},
-        "fills": None
-        if fills is None
-        else {
-            "recorded": fills.recorded,
-            "along_path": fills.along_path,
-            "closed": fills.closed,
-            "by_candle": fills.by_candle,
-        },
-        "notes": found.notes,
+        "evaluations": evaluations,
+        "counts": {str(cause): count for cause, count in counts.items()},
+        "notes": list(notes),
         "differences": [
             {
                 "script": one.script,
                 "symbol": one.symbol,
                 "open_ms": one.open_ms,
-                "about": "fill" if one.is_fill else "decision",
                 "cause": str(one.cause),
                 "recorded": one.recorded,
                 "here": one.given,
                 "note": one.note,
             }
-            for one in found.differences
+            for one in differences
         ],
     }

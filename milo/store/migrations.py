@@ -162,19 +162,6 @@ _SESSIONS = (
     ),
 )
 
-# INSERT OR REPLACE deletes without asking the triggers for DELETE.
-_SESSIONS_ONCE = (
-    """CREATE TRIGGER histories_once BEFORE INSERT ON histories
-       WHEN EXISTS (SELECT 1 FROM histories WHERE run_id = NEW.run_id AND script = NEW.script)
-       BEGIN SELECT RAISE(ABORT, 'the journal has that history already'); END""",
-    """CREATE TRIGGER prices_once BEFORE INSERT ON prices
-       WHEN EXISTS (SELECT 1 FROM prices WHERE run_id = NEW.run_id AND number = NEW.number)
-       BEGIN SELECT RAISE(ABORT, 'the journal has that price already'); END""",
-    """CREATE TRIGGER evaluations_once BEFORE INSERT ON evaluations
-       WHEN EXISTS (SELECT 1 FROM evaluations WHERE run_id = NEW.run_id AND number = NEW.number)
-       BEGIN SELECT RAISE(ABORT, 'the journal has that evaluation already'); END""",
-)
-
 JOURNAL = Schema(
     title="journal",
     application_id=0x4D694C6A,  # "MiLj"
@@ -216,7 +203,6 @@ JOURNAL = Schema(
                BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END""",
         ),
         _SESSIONS,
-        _SESSIONS_ONCE,
     ),
 )
 
