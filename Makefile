@@ -34,8 +34,14 @@ demo: venv
 	@$(BIN)/python main.py --script samples/macd_crossover.script --loop live \
 		$(if $(DEMO_SECONDS),--seconds $(DEMO_SECONDS)) $(if $(DEMO_PORT),--port $(DEMO_PORT))
 
+# In two halves at once: the tests of processes mostly wait.
+.PHONY: test-core test-processes
 test: dev
-	@$(BIN)/python -m pytest
+	@$(MAKE) --no-print-directory -j2 test-core test-processes
+test-core: dev
+	@$(BIN)/python -m pytest --ignore=tests/shell
+test-processes: dev
+	@$(BIN)/python -m pytest tests/shell
 
 # Faults and kill -9 on engine, guard and exchange; prints what was promised and what was measured.
 # OUT=DIR keeps the exchange's ledgers, RECORD=FILE writes the page.
