@@ -34,6 +34,9 @@ export class Page {
     this.states = new States(chart, { retry: () => source.retry(), leave: () => this.#leave() });
     chart.onCrosshair = () => this.#showLegend();
     chart.venueNow = () => this.states.venueNow();
+    /** @type {import("./panels/range.js").RangeSlider | null} */
+    this.range = null;
+    void this.#loadRange();
     this.tradeCount = 0;
     this.#listen();
     showTheme();
@@ -66,7 +69,22 @@ export class Page {
     const symbol = /** @type {HTMLSelectElement} */ (byId("symbol"));
     symbol.addEventListener("change", () => this.#select({ symbol: symbol.value }));
     const scheme = matchMedia("(prefers-color-scheme: dark)");
-    scheme.addEventListener("change", () => chart.setTheme(readTheme()));
+    scheme.addEventListener("change", () => this.#repaint());
+  }
+
+  async #loadRange() {
+    const { RangeSlider } = await import("./panels/range.js");
+    const style = document.createElement("link");
+    Object.assign(style, { rel: "stylesheet", href: "/static/css/range.css" });
+    document.head.append(style);
+    this.range = new RangeSlider(byId("range"), this.chart, this.source);
+    this.chart.onRange = () => this.range?.follow();
+  }
+
+  /** Read the colours again and draw with them. */
+  #repaint() {
+    this.chart.setTheme(readTheme());
+    this.range?.redraw();
   }
 
   // --- answers -------------------------------------------------------------------------------
@@ -242,6 +260,6 @@ export class Page {
 
   #nextTheme() {
     nextTheme();
-    this.chart.setTheme(readTheme());
+    this.#repaint();
   }
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,9 @@ _OTHERS: Final = ("report/", "css/report.css")
 """What the page does not need: reports of backtests hold their own script."""
 _LANGUAGES: Final = "i18n/"
 _LEAST_PACKED: Final = 512
+_STRING_OR_COMMENT: Final = re.compile(
+    r"""("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')|/\*.*?\*/""", re.DOTALL
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,9 @@ def load_static_files(folder: Path) -> Mapping[str, StaticFile]:
     if entries:
         texts = joined_modules(texts, entries, PREFIX)
     bodies |= {name: minified(text).encode() for name, text in texts.items()}
+    for name, body in bodies.items():
+        if name.endswith(".css"):
+            bodies[name] = minified_style(body.decode()).encode()
     return {name: _file_of(name, body) for name, body in sorted(bodies.items())}
 
 
@@ -72,6 +79,12 @@ def minified(text: str) -> str:
     from rjsmin import jsmin
 
     return str(jsmin(text))
+
+
+def minified_style(text: str) -> str:
+    """Return a style sheet without its comments and indents."""
+    bare = _STRING_OR_COMMENT.sub(lambda match: match[1] or "", text)
+    return "".join(f"{line.strip()}\n" for line in bare.splitlines() if line.strip())
 
 
 def _bodies(folder: Path) -> Iterator[tuple[str, bytes]]:

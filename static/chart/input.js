@@ -62,7 +62,7 @@ export function listen(box, chart, onKeyedCandle) {
   new Pointers(box, chart);
   box.addEventListener("wheel", (event) => onWheel(event, box, chart), { passive: false });
   box.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.altKey || event.metaKey) return;
+    if (event.ctrlKey || event.altKey || event.metaKey || isControl(event)) return;
     const act = actionOf(event.key, event.shiftKey);
     if (act === undefined) return;
     event.preventDefault();
@@ -71,6 +71,14 @@ export function listen(box, chart, onKeyedCandle) {
     if (index >= 0 && SPEAKING.has(event.key)) onKeyedCandle(index);
   });
   box.addEventListener("blur", () => chart.unpoint());
+}
+
+/**
+ * Whether it is meant for a button or field that lies over the chart.
+ * @param {Event} event
+ */
+function isControl(event) {
+  return /** @type {Element} */ (event.target).closest("button, form") !== null;
 }
 
 const SPEAKING = new Set(["ArrowLeft", "ArrowRight", "Home", "End"]);
@@ -200,7 +208,7 @@ class Pointers {
 
   /** @param {PointerEvent} event */
   #onDown(event) {
-    if (event.button !== 0 || event.target instanceof HTMLButtonElement) return;
+    if (event.button !== 0 || isControl(event)) return;
     this.box.setPointerCapture(event.pointerId);
     const at = this.#at(event);
     this.down.set(event.pointerId, at);

@@ -289,9 +289,13 @@ export class Chart {
 
   /** Show every candle of the history, as they come. */
   fit() {
-    this.spacing = this.#leastSpacing();
-    this.goLive();
-    this.goal = this.series.first > 0 ? "all" : "";
+    // Other prices may need a wider axis, which leaves less room: known when they are drawn.
+    for (let width = -1; width !== this.plotWidth; this.drawNow()) {
+      width = this.plotWidth;
+      this.spacing = this.#leastSpacing();
+      this.goLive();
+      this.goal = this.series.first > 0 ? "all" : "";
+    }
   }
 
   goLive() {

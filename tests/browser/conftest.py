@@ -19,6 +19,7 @@ import pytest
 
 from chart_handler import ChartHandler
 from milo.clock import monotonic_s
+from milo.web.sessions import Sessions
 from tests.chart_market import ChartMarket, snapshot_of, walk
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -69,12 +70,14 @@ def browser() -> Iterator[Any]:
 class ServedChart:
     """The chart's server, on a loop and thread of its own: Playwright has one in the test's."""
 
-    def __init__(self, market: ChartMarket, port: int = 0) -> None:
+    def __init__(
+        self, market: ChartMarket, port: int = 0, sessions: Sessions | None = None
+    ) -> None:
         self.market = market
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="chart-server")
         self._thread.start()
-        self._handler = ChartHandler(market, port=port)
+        self._handler = ChartHandler(market, port=port, sessions=sessions)
         self._wait_for(self._handler.start())
         self.port = self._handler.port
         self.url = f"http://localhost:{self.port}"
@@ -111,8 +114,8 @@ def serve(browser: Any) -> Iterator[Callable[..., ServedChart]]:
     """Start chart servers; they end with the test."""
     started: list[ServedChart] = []
 
-    def start(market: ChartMarket, port: int = 0) -> ServedChart:
-        started.append(ServedChart(market, port))
+    def start(market: ChartMarket, port: int = 0, sessions: Sessions | None = None) -> ServedChart:
+        started.append(ServedChart(market, port, sessions))
         return started[-1]
 
     yield start

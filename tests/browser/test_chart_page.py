@@ -208,7 +208,7 @@ def test_only_what_is_new_is_sent_after_the_history(
 
     page.until("() => chart.series.close[chart.series.closed - 1] === 31000")
     assert [url for url in page.requests if "/data" in url] == []
-    assert len([url for url in page.requests if "/history" in url]) == 1
+    assert len([url for url in page.requests if "/history?count=5000" in url]) == 1
 
 
 def test_older_candles_come_when_the_view_nears_them(serve: Serve, visit: Visit) -> None:
