@@ -289,12 +289,14 @@ export class Chart {
 
   /** Show every candle of the history, as they come. */
   fit() {
-    // Other prices may need a wider axis, which leaves less room: known when they are drawn.
-    for (let width = -1; width !== this.plotWidth; this.drawNow()) {
+    // Other prices may need a wider axis, which leaves less room: known when they are drawn. More
+    // than once would go back and forth between two widths.
+    for (let round = 0, width = -1; round < 2 && width !== this.plotWidth; round += 1) {
       width = this.plotWidth;
       this.spacing = this.#leastSpacing();
       this.goLive();
       this.goal = this.series.first > 0 ? "all" : "";
+      this.drawNow();
     }
   }
 

@@ -227,6 +227,8 @@ export class Source {
       for (const [list, begin] of ITEMS) {
         this.items[list] = joined(header[list], this.items[list], begin);
       }
+      // Drawing them may ask for the next ones already.
+      this.older = null;
       chart.update(() => series.put(header.first, columns));
       chart.setItems(this.items);
       chart.setTrades(chart.rawTrades);
