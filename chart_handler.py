@@ -14,8 +14,9 @@ from typing import Any, Final, TypeVar
 
 from aiohttp import hdrs, web
 
-from milo.charts.history import HistoryRequest, history_body
+from milo.charts.history import MOST_ROWS, HistoryRequest, history_body
 from milo.charts.live import LiveFeed
+from milo.charts.members import meta_item
 from milo.charts.series import SeriesEncoder
 from milo.charts.snapshot import ChartSnapshot, ChartSource
 from milo.charts.views import SeriesViews
@@ -174,7 +175,8 @@ class ChartHandler:
 
         def body(snapshot: ChartSnapshot) -> bytes:
             trail = None if snapshot.script is None else snapshot.script.trail
-            return history_body(self._views.of(snapshot), wanted, trail)
+            meta = meta_item(snapshot, MOST_ROWS)
+            return history_body(self._views.of(snapshot), wanted, trail, meta)
 
         return await self._answer(request, body, "application/octet-stream")
 

@@ -49,10 +49,13 @@ class HistoryRequest:
 
 
 def history_body(
-    view: SeriesView, wanted: HistoryRequest, trail: ScriptTrail | None = None
+    view: SeriesView,
+    wanted: HistoryRequest,
+    trail: ScriptTrail | None = None,
+    meta: Item | None = None,
 ) -> bytes:
     """Return the rows with their indicators, the overlay items that touch them, and what the
-    script of `trail` said on them."""
+    script of `trail` said on them. `meta` goes with them as it is."""
     candles = view.candles
     total = len(candles)
     end = total if wanted.end is None else min(wanted.end, total)
@@ -64,6 +67,7 @@ def history_body(
     overview = overview_columns(candles, wanted.buckets)
     header = {
         "series": view.series,
+        "meta": meta,
         "first": first,
         "count": end - first,
         "total": total,

@@ -39,10 +39,14 @@ _encode = msgspec.json.Encoder().encode
 class LiveFeed:
     """What one page was told of the series that it watches."""
 
-    def __init__(self, *, series: str | None = None, total: int = 0) -> None:
-        """`series` and `total`: of the history that the page has; without, it loads it first."""
+    def __init__(self, *, series: str | None = None, total: int = 0, settled: int = 0) -> None:
+        """`series` and `total`: of the history that the page has; without, it loads it first.
+
+        Of the overlays' items it has those that end before index `settled`.
+        """
         self._series = series
         self._total = total
+        self._settled = settled
         self._items: dict[str, list[Item]] = {}
         self._told: dict[str, Any] = {}
         self._live: list[float | int | None] | None = None
@@ -88,9 +92,10 @@ class LiveFeed:
             lines = view.lines()
             found |= {"total": total, "rows": _rows(view, lines, self._total)}
             items = view.items()
+            known = self._items or settled_items(items, self._settled)
             for overlay in OVERLAYS:
                 change = tail_change(
-                    self._items.get(overlay.name, []), items[overlay.name], overlay.index_keys[0]
+                    known[overlay.name], items[overlay.name], overlay.index_keys[0]
                 )
                 if change is not None:
                     found[overlay.name] = change
@@ -123,6 +128,14 @@ class LiveFeed:
             found["said"] = [said_item(item) for item in new[-MOST_ROWS:]]
         if said:
             self._said = (first + len(said), said[-1])
+
+
+def settled_items(items: dict[str, list[Item]], end: int) -> dict[str, list[Item]]:
+    """Return the items that end before index `end`."""
+    return {
+        overlay.name: [item for item in items[overlay.name] if item[overlay.index_keys[-1]] < end]
+        for overlay in OVERLAYS
+    }
 
 
 def tail_change(old: list[Item], new: list[Item], key: str) -> dict[str, Any] | None:

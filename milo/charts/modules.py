@@ -2,7 +2,8 @@
 
 A browser that fetches modules one by one waits for each level of imports. So the entry and all
 that it imports statically are joined into one module, each in a function of its own; modules that
-are loaded later get what they share with it from there. The sources stay plain modules, which a
+are loaded later get what they share with it from there. A module that is loaded later with many of
+its own is joined in the same way. The sources stay plain modules, which a
 browser, a type checker and an editor read as they are.
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 import json
 import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from milo.errors import ConfigError
@@ -26,20 +27,29 @@ _EXPORT: Final = re.compile(
 _SHARED: Final = "$modules"
 
 
-def joined_modules(texts: Mapping[str, str], entry: str, *, prefix: str) -> dict[str, str]:
-    """Return all modules by relative path, with what `entry` imports joined into it.
+def joined_modules(texts: Mapping[str, str], entries: Sequence[str], prefix: str) -> dict[str, str]:
+    """Return all modules by relative path, with what an entry imports joined into it.
 
-    A module that was joined only passes on what it has become there: whoever still asks for it by
-    its own name gets the same functions and the same state. `prefix`: where they are served,
-    `/static/`. Raises ConfigError where an import leads nowhere or in a circle.
+    A later entry holds what no earlier one does. A module that was joined only passes on what it
+    has become there: whoever still asks for it by its own name gets the same functions and the same
+    state. `prefix`: where they are served, `/static/`. Raises ConfigError where an import leads
+    nowhere or in a circle.
     """
-    joined = import_order(texts, entry)
-    found = {entry: f"export const {_SHARED} = {{}};\n{wrapped(texts, joined, prefix)}"}
+    found: dict[str, str] = {}
+    homes: dict[str, str] = {}
+    for entry in entries:
+        order = [name for name in import_order(texts, entry) if name not in homes]
+        needed = {homes[name] for name in import_order(texts, entry) if name in homes}
+        head = _taking(needed, entries[0], prefix) or f"export const {_SHARED} = {{}};\n"
+        found[entry] = head + wrapped(texts, order, prefix) + _passed_on(entry, texts[entry])
+        homes |= dict.fromkeys(order, entry)
     for name, text in texts.items():
-        if name in joined:
-            found.setdefault(name, _passing_on(name, text, f"{prefix}{entry}"))
+        if name in found:
+            continue
+        if name in homes:
+            found[name] = _taking({homes[name]}, entries[0], prefix) + _passed_on(name, text)
         else:
-            found[name] = _sharing(name, text, frozenset(joined), f"{prefix}{entry}")
+            found[name] = _sharing(name, text, homes, entries[0], prefix)
     return found
 
 
@@ -85,28 +95,31 @@ def _wrapped(name: str, text: str, prefix: str) -> str:
     return f"{_SHARED}[{json.dumps(name)}] = (() => {{\n{body}return {{ {exported} }};\n}})();\n"
 
 
-def _passing_on(name: str, text: str, source: str) -> str:
+def _passed_on(name: str, text: str) -> str:
     names = ", ".join(match[1] for match in _EXPORT.finditer(text))
-    return (
-        f'import {{ {_SHARED} }} from "{source}";\n'
-        f"export const {{ {names} }} = {_SHARED}[{json.dumps(name)}];\n"
-    )
+    return f"export const {{ {names} }} = {_SHARED}[{json.dumps(name)}];\n" if names else ""
 
 
-def _sharing(name: str, text: str, joined: frozenset[str], source: str) -> str:
+def _sharing(name: str, text: str, homes: Mapping[str, str], first: str, prefix: str) -> str:
     """Return a module that takes what was joined from there."""
-    is_first = True
+    wanted = [_target(name, match[3]) for match in _IMPORT.finditer(text)]
+    head = _taking({homes[target] for target in wanted if target in homes}, first, prefix)
 
     def taken(match: re.Match[str]) -> str:
-        nonlocal is_first
-        wanted = _target(name, match[3])
-        if wanted not in joined:
+        target = _target(name, match[3])
+        if target not in homes:
             return match[0]
-        head = f'import {{ {_SHARED} }} from "{source}";\n' if is_first else ""
-        is_first = False
-        return f"{head}const {_names(match)} = {_SHARED}[{json.dumps(wanted)}];\n"
+        return f"const {_names(match)} = {_SHARED}[{json.dumps(target)}];\n"
 
-    return _IMPORT.sub(taken, text)
+    return head + _IMPORT.sub(taken, text)
+
+
+def _taking(homes: set[str], first: str, prefix: str) -> str:
+    """Return the imports after which `$modules` holds what these files were joined of."""
+    if not homes:
+        return ""
+    others = "".join(f'import "{prefix}{home}";\n' for home in sorted(homes - {first}))
+    return f'{others}import {{ {_SHARED} }} from "{prefix}{first}";\n'
 
 
 def _names(match: re.Match[str]) -> str:

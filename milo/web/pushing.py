@@ -44,6 +44,8 @@ class Watch:
     interval: str | None
     series: str | None = None
     total: int = 0
+    settled: int = 0
+    """It has the overlays' items that end before this index."""
 
 
 class Question(ValueError):
@@ -71,10 +73,11 @@ def parse_watch(text: str) -> Watch | bool:
     for name, value in texts.items():
         if value is not None and not (isinstance(value, str) and 0 < len(value) <= _MAX_NAME):
             raise Question(f"{name} is no short text")
-    total = watch.get("total", 0)
-    if isinstance(total, bool) or not isinstance(total, int) or not 0 <= total < 2**53:
-        raise Question("total is no number of candles")
-    return Watch(**texts, total=total)
+    counts: dict[str, Any] = {name: watch.get(name, 0) for name in ("total", "settled")}
+    for name, value in counts.items():
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**53:
+            raise Question(f"{name} is no number of candles")
+    return Watch(**texts, **counts)
 
 
 class Pages:
@@ -161,7 +164,7 @@ class Page:
                 self._is_hidden = asked
             else:
                 self._watch = asked
-                self._feed = LiveFeed(series=asked.series, total=asked.total)
+                self._feed = LiveFeed(series=asked.series, total=asked.total, settled=asked.settled)
             self._changed.set()
 
     async def _write(self) -> None:

@@ -27,7 +27,8 @@ MIME_TYPES: Final = {
     ".json": "application/json",
 }
 PREFIX: Final = "/static/"
-ENTRY: Final = "chart.js"
+ENTRIES: Final = ("chart.js", "page.js")
+"""What the first picture needs, and what surrounds it."""
 _OTHERS: Final = ("report/", "css/report.css")
 """What the page does not need: reports of backtests hold their own script."""
 _LANGUAGES: Final = "i18n/"
@@ -58,8 +59,9 @@ def load_static_files(folder: Path) -> Mapping[str, StaticFile]:
     texts = {name: body.decode() for name, body in bodies.items() if name.endswith(".js")}
     for name in texts:
         del bodies[name]
-    if ENTRY in texts:
-        texts = joined_modules(texts, ENTRY, prefix=PREFIX)
+    entries = [name for name in ENTRIES if name in texts]
+    if entries:
+        texts = joined_modules(texts, entries, PREFIX)
     bodies |= {name: minified(text).encode() for name, text in texts.items()}
     return {name: _file_of(name, body) for name, body in sorted(bodies.items())}
 

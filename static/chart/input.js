@@ -32,6 +32,7 @@ const AXIS_DRAG = 0.006;
  * @property {(pane: string) => void} [resetScale]
  * @property {boolean} [isLog]
  * @property {(isLog: boolean) => void} [setLog]
+ * @property {() => void} [goFirst]
  */
 
 /**
@@ -102,7 +103,10 @@ function actionOf(key, isShift) {
     case "_":
       return (chart) => zoomStep(chart, -1);
     case "Home":
-      return (chart) => chart.pointAt(chart.series.first ?? 0);
+      return (chart) => {
+        chart.pointAt(chart.series.first ?? 0);
+        chart.goFirst?.();
+      };
     case "a":
     case "A":
       return (chart) => chart.resetScale?.("price");

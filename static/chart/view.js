@@ -84,6 +84,8 @@ export class Chart {
     this.crosshair = null;
     this.frameRequest = 0;
     this.askedBefore = -1;
+    /** What the view shall show when older rows have come. @type {"" | "all" | "first"} */
+    this.goal = "";
     /** What was drawn last. @type {import("./draw.js").Paint | null} */
     this.paint = null;
     this.dpr = 1;
@@ -120,9 +122,14 @@ export class Chart {
   update(change) {
     const { isFollowing, series } = this;
     const ahead = this.right - series.lastSlot;
+    const { goal } = this;
+    const wasFirst = goal === "first" && this.crosshairIndex() === series.first;
     change();
     if (isFollowing) this.right = series.lastSlot + ahead;
     this.clampView();
+    if (goal === "all") this.fit();
+    if (wasFirst) this.pointAt(series.first);
+    if (goal === "first") this.goFirst();
     this.draw();
   }
 
@@ -253,6 +260,7 @@ export class Chart {
 
   /** @param {number} pixels positive: towards older candles */
   panBy(pixels) {
+    this.goal = "";
     this.right -= pixels / this.spacing;
     this.clampView();
     this.draw();
@@ -264,6 +272,7 @@ export class Chart {
    * @param {number} factor
    */
   zoomAt(x, factor) {
+    this.goal = "";
     const slot = this.slotOf(x);
     this.spacing = Math.min(MAX_SPACING_PX, Math.max(this.#leastSpacing(), this.spacing * factor));
     this.right = slot + (this.plotWidth - x) / this.spacing;
@@ -278,19 +287,23 @@ export class Chart {
     return this.plotWidth / 2;
   }
 
-  /** Show every candle that is here. */
+  /** Show every candle of the history, as they come. */
   fit() {
     this.spacing = this.#leastSpacing();
     this.goLive();
+    this.goal = this.series.first > 0 ? "all" : "";
   }
 
   goLive() {
+    this.goal = "";
     this.right = this.series.lastSlot + Math.min(RIGHT_MARGIN_SLOTS, 48 / this.spacing);
     this.clampView();
     this.draw();
   }
 
+  /** Show the oldest candles of the history, as they come. */
   goFirst() {
+    this.goal = this.series.first > 0 ? "first" : "";
     this.right = this.series.firstSlot - 1 + this.plotWidth / this.spacing;
     this.clampView();
     this.draw();
@@ -302,6 +315,7 @@ export class Chart {
    * @param {number} last
    */
   showRange(first, last) {
+    this.goal = "";
     const [from, to] = [this.series.slotOf(first) - 0.5, this.series.slotOf(last) + 0.5];
     this.spacing = Math.min(MAX_SPACING_PX, Math.max(this.#leastSpacing(), this.plotWidth / (to - from)));
     this.right = to;
@@ -401,6 +415,7 @@ export class Chart {
 
   /** @param {number} index of the candle that the crosshair shall show, scrolled into view */
   pointAt(index) {
+    this.goal = "";
     const slot = this.series.slotOf(index);
     this.crosshair = { slot, y: null };
     if (slot > this.right - 0.5) this.right = slot + 0.5;

@@ -1,16 +1,17 @@
 /**
- * Polls GET /data where a WebSocket cannot be had: once a second, only what is new since the last
+ * Asks GET /data again and again where a WebSocket cannot be had: only what is new since the last
  * answer, never in a hidden tab.
  */
 
-const POLL_MS = 1000;
-const SLOWEST_POLL_MS = 5000;
+import { Refusal, failureOf } from "./source.js";
+
+const POLL_MS = 5000;
 const TIMEOUT_MS = 8000;
 
 /**
  * @typedef {object} FeedEvents
- * @property {(answer: any) => void} onAnswer    a parsed answer of /data
- * @property {(text: string, isFinal: boolean) => void} onFailure  no answer, or one that says no
+ * @property {(answer: any) => void} onAnswer  a parsed answer of /data
+ * @property {(failure: import("./source.js").Failure) => void} onFailure
  */
 
 export class Feed {
@@ -20,33 +21,37 @@ export class Feed {
     /** @type {{symbol: string | null, interval: string | null}} */
     this.selection = { symbol: null, interval: null };
     this.cursor = "";
-    this.failures = 0;
     this.timer = 0;
     /** @type {AbortController | null} */
     this.request = null;
-    document.addEventListener("visibilitychange", () => this.#onVisibility());
+    this.onVisibility = () => {
+      if (document.hidden) clearTimeout(this.timer);
+      else this.#pollNow();
+    };
+    document.addEventListener("visibilitychange", this.onVisibility);
   }
 
   /**
-   * Show another symbol or interval (null: the server's choice) and poll at once.
-   * @param {string | null} symbol
-   * @param {string | null} interval
+   * Show another symbol or interval (null: the server's choice) and ask at once.
+   * @param {{symbol: string | null, interval: string | null}} selection
    */
-  select(symbol, interval) {
-    this.selection = { symbol, interval };
+  select(selection) {
+    this.selection = selection;
     this.cursor = "";
-    this.pollNow();
+    this.#pollNow();
   }
 
-  pollNow() {
+  stop() {
+    document.removeEventListener("visibilitychange", this.onVisibility);
+    clearTimeout(this.timer);
+    this.request?.abort();
+    this.request = null;
+  }
+
+  #pollNow() {
     clearTimeout(this.timer);
     this.request?.abort();
     void this.#poll();
-  }
-
-  #onVisibility() {
-    if (document.hidden) clearTimeout(this.timer);
-    else this.pollNow();
   }
 
   async #poll() {
@@ -55,23 +60,24 @@ export class Feed {
     const timeout = setTimeout(() => request.abort(), TIMEOUT_MS);
     /** @type {any} */
     let answer = null;
+    /** @type {import("./source.js").Failure | null} */
     let failure = null;
     try {
       answer = await this.#fetch(request.signal);
     } catch (error) {
-      failure = error;
+      failure = failureOf(error) ?? failureOf(null);
     }
     clearTimeout(timeout);
     // Asked for something else meanwhile: that request goes on, this one is forgotten.
     if (this.request !== request) return;
-    this.failures = failure === null ? 0 : this.failures + 1;
-    this.#schedule();
-    if (failure === null) {
-      this.cursor = answer.cursor;
-      this.events.onAnswer(answer);
-    } else {
-      this.events.onFailure(reasonOf(failure), failure instanceof AnswerError);
+    this.request = null;
+    if (!document.hidden) this.timer = setTimeout(() => void this.#poll(), POLL_MS);
+    if (failure !== null) {
+      this.events.onFailure(failure);
+      return;
     }
+    this.cursor = answer.cursor;
+    this.events.onAnswer(answer);
   }
 
   /** @param {AbortSignal} signal */
@@ -83,23 +89,7 @@ export class Feed {
     if (this.cursor !== "") query.set("since", this.cursor);
     const response = await fetch(`/data?${query}`, { signal, cache: "no-store" });
     const answer = await response.json();
-    if (!response.ok) throw new AnswerError(String(answer.error ?? response.statusText));
+    if (!response.ok) throw new Refusal(response.status, answer);
     return answer;
   }
-
-  #schedule() {
-    this.request = null;
-    if (document.hidden) return;
-    const wait = Math.min(SLOWEST_POLL_MS, POLL_MS * 2 ** Math.max(0, this.failures - 1));
-    this.timer = setTimeout(() => void this.#poll(), wait);
-  }
-}
-
-/** The server is there and says what is wrong. */
-class AnswerError extends Error {}
-
-/** @param {unknown} error */
-function reasonOf(error) {
-  if (error instanceof AnswerError) return error.message;
-  return "Milo does not answer.";
 }

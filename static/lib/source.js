@@ -1,25 +1,34 @@
 /**
- * Where the page's data comes from: history as columns, then what changes, over one WebSocket.
- * Where a WebSocket cannot be had, GET /data is asked again and again.
+ * The history that the chart shows: its newest rows as columns at once, older ones as the view nears
+ * them. What changes afterwards is told by `Live`.
  */
 
 import { Series } from "../chart/columns.js";
 import { decodeHistory } from "../chart/history.js";
 
-const FIRST_ROWS = 5000;
+export const FIRST_ROWS = 5000;
 const MOST_ROWS = 200_000;
 const CANDLE_COLUMNS = 6;
-const FIRST_WAIT_MS = 500;
-const LONGEST_WAIT_MS = 10_000;
-/** The server says something each second. */
-const SILENCE_MS = 6000;
-const NO_ANSWER = "Milo does not answer.";
+const ANSWER_LIMIT_MS = 15_000;
+const AGAIN_MS = 2000;
+/** Of each list of items: the indices at which one begins and ends. */
+export const ITEMS = /** @type {const} */ ([
+  ["zigzag", "index", "index"],
+  ["divergences", "startIndex", "endIndex"],
+]);
+
+/**
+ * Why there is nothing new. `lost`: nobody answers, it is tried again; `refused`: the answer is no,
+ * and will be; `locked`: whoever looks must show that they may. The text is empty where no answer
+ * came at all.
+ * @typedef {{kind: "lost" | "refused" | "locked", text: string, hasPassword?: boolean}} Failure
+ */
 
 /**
  * @typedef {object} SourceEvents
- * @property {(answer: any) => void} onAnswer  the chart holds new data; lists that have not changed
- *   are null, as in an answer of /data
- * @property {(text: string, isFinal: boolean) => void} onFailure  no data, or a refusal
+ * @property {(answer: any) => void} onAnswer  the chart holds new data; members as in an answer of
+ *   /data, lists that have not changed are null
+ * @property {(failure: Failure) => void} onFailure
  */
 
 export class Source {
@@ -30,32 +39,30 @@ export class Source {
   constructor(chart, events) {
     this.chart = chart;
     this.events = events;
+    /** What follows the history, as soon as somebody listens to it. @type {import("./live.js").Live | null} */
+    this.live = null;
     /** @type {{symbol: string | null, interval: string | null}} */
     this.selection = { symbol: null, interval: null };
     /** The server's name of the history that is here; empty: none is. */
     this.name = "";
-    this.seq = 0;
-    this.failures = 0;
-    this.timer = 0;
-    this.silence = 0;
-    /** @type {WebSocket | null} */
-    this.socket = null;
-    /** @type {import("./feed.js").Feed | null} */
-    this.feed = null;
-    /** Counts selections and loads: what was asked for earlier is dropped when it comes. */
-    this.turn = 0;
-    /** @type {any[] | null} messages that wait for the history */
-    this.waiting = null;
+    /** What a script said on candles, by their open time. @type {Map<number, any>} */
+    this.said = new Map();
     /** @type {any} */
     this.meta = null;
     /** @type {any} */
     this.position = null;
-    /** @type {number[] | null} */
-    this.live = null;
     /** @type {{[name: string]: any[]}} */
-    this.items = { zigzag: [], divergences: [] };
+    this.items = {};
+    /** Whether nothing was told of this market yet. */
+    this.isNew = true;
+    this.timer = 0;
+    /** Requests under way; another selection ends them. @type {Set<AbortController>} */
+    this.requests = new Set();
+    /** @type {Promise<boolean> | null} */
+    this.older = null;
+    /** The range that was asked for last. @type {[number, number] | null} */
+    this.wanted = null;
     chart.needsOlder = () => void this.#loadOlder();
-    document.addEventListener("visibilitychange", () => this.#onVisibility());
   }
 
   /**
@@ -65,272 +72,247 @@ export class Source {
    */
   select(symbol, interval) {
     this.selection = { symbol, interval };
-    this.name = "";
-    this.failures = 0;
-    if (this.feed !== null) this.feed.select(symbol, interval);
-    else if (this.socket?.readyState === WebSocket.OPEN) this.#watch();
-    else this.retry();
+    if (!this.live?.ask()) void this.load(FIRST_ROWS);
   }
 
   /** Try again at once. */
   retry() {
-    if (this.feed !== null) this.feed.pollNow();
-    else this.#connect();
+    if (!this.live?.ask()) void this.load();
   }
 
-  // --- the socket ----------------------------------------------------------------------------
-
-  #connect() {
-    clearTimeout(this.timer);
-    this.socket?.close();
-    const scheme = location.protocol === "https:" ? "wss" : "ws";
-    const socket = new WebSocket(`${scheme}://${location.host}/live`);
-    this.socket = socket;
-    let hasSpoken = false;
-    socket.addEventListener("open", () => this.#watch());
-    socket.addEventListener("message", (event) => {
-      if (this.socket !== socket) return;
-      hasSpoken = true;
-      this.failures = 0;
-      this.#hear(JSON.parse(event.data));
-    });
-    socket.addEventListener("close", () => {
-      if (this.socket !== socket) return;
-      this.socket = null;
-      void this.#lost(hasSpoken);
-    });
-    this.#listenForSilence();
-  }
-
-  #watch() {
-    this.turn += 1;
-    this.seq = 0;
-    this.waiting = null;
-    const { symbol, interval } = this.selection;
-    const known = this.name === "" ? {} : { series: this.name, total: this.chart.series.closed };
-    this.socket?.send(JSON.stringify({ watch: { symbol, interval, ...known } }));
-    if (document.hidden) this.socket?.send('{"hidden": true}');
-  }
-
-  /** @param {any} message */
-  #hear(message) {
-    this.#listenForSilence();
-    if (message.error !== undefined) {
-      this.events.onFailure(message.error, this.name === "");
-      return;
+  /**
+   * Show candles by their indices, after loading those that are not here.
+   * @param {number} first
+   * @param {number} last
+   */
+  async showRange(first, last) {
+    /** @type {[number, number]} */
+    const wanted = [first, last];
+    this.wanted = wanted;
+    const { chart } = this;
+    while (chart.series.first > first) {
+      const hasMore = await this.#loadOlder(chart.series.first - first);
+      if (!hasMore || this.wanted !== wanted) return;
     }
-    // What is still on its way for an earlier question has other numbers than the first.
-    if (this.seq === 0 && message.seq !== 1) return;
-    if (message.seq !== this.seq + 1) {
-      this.#watch();
-      return;
-    }
-    this.seq = message.seq;
-    if (message.reload) {
-      this.waiting = [message];
-      void this.#load(message.series);
-    } else if (this.waiting !== null) this.waiting.push(message);
-    else this.#take(message);
+    this.chart.showRange(first, last);
   }
 
-  /** @param {boolean} hasSpoken  whether this socket ever brought anything */
-  async #lost(hasSpoken) {
-    clearTimeout(this.silence);
-    this.failures += 1;
-    const wait = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** Math.min(6, this.failures - 1));
-    if (!document.hidden) {
-      this.timer = setTimeout(() => this.#connect(), wait * (0.5 + Math.random() / 2));
-    }
-    let text = NO_ANSWER;
-    let isFinal = false;
-    if (!hasSpoken) {
-      // A refused WebSocket tells no reason; the same server does, where it is asked plainly.
-      try {
-        const response = await fetch("/history?count=0", { cache: "no-store" });
-        if (response.ok && this.failures > 2) return this.#poll();
-        if (!response.ok) {
-          text = (await response.json()).error;
-          isFinal = true;
-        }
-      } catch {
-        // Nobody is there.
-      }
-    }
-    if (this.socket === null || this.socket.readyState !== WebSocket.OPEN) {
-      this.events.onFailure(text, isFinal);
-    }
-  }
-
-  /** Do without a WebSocket from now on. */
-  async #poll() {
-    clearTimeout(this.timer);
-    const [{ Feed }, { applyAnswer }] = await Promise.all([
-      import("./feed.js"),
-      import("../chart/answer.js"),
-    ]);
-    this.name = "";
-    this.feed = new Feed({
-      onAnswer: (answer) => {
-        applyAnswer(this.chart, answer);
-        this.events.onAnswer(answer);
-      },
-      onFailure: this.events.onFailure,
-    });
-    this.feed.select(this.selection.symbol, this.selection.interval);
-  }
-
-  #listenForSilence() {
-    clearTimeout(this.silence);
-    if (!document.hidden) this.silence = setTimeout(() => this.socket?.close(), SILENCE_MS);
-  }
-
-  #onVisibility() {
-    if (this.feed !== null) return;
-    if (document.hidden) clearTimeout(this.timer);
-    if (this.socket?.readyState === WebSocket.OPEN) {
-      this.socket.send(JSON.stringify({ hidden: document.hidden }));
-      this.#listenForSilence();
-    } else if (!document.hidden) this.#connect();
-  }
-
-  // --- history -------------------------------------------------------------------------------
-
-  /** @param {string} name  of the series that the server speaks of */
-  async #load(name) {
-    const turn = (this.turn += 1);
+  /**
+   * The whole history in `buckets` parts of like length; null where it cannot be had now.
+   * @param {number} buckets
+   * @returns {Promise<{total: number, low: Float64Array, high: Float64Array, close: Float64Array} | null>}
+   */
+  async overview(buckets) {
+    const { name } = this;
+    if (name === "") return null;
     try {
-      const history = await this.#fetch({ count: FIRST_ROWS });
-      if (turn !== this.turn) return;
-      if (history.header.series !== name) return this.#watch();
-      this.#begin(history, this.waiting?.[0].meta ?? this.meta);
-      const messages = this.waiting ?? [];
-      this.waiting = null;
-      for (const message of messages) this.#take(message);
-    } catch (error) {
-      if (turn !== this.turn) return;
-      this.events.onFailure(error instanceof Refusal ? error.message : NO_ANSWER, error instanceof Refusal);
-      this.socket?.close();
+      const { header, overview } = await this.fetch({ count: 0, overview: buckets });
+      if (header.series !== name || this.name !== name || overview === null) return null;
+      return { total: header.total, ...overview };
+    } catch {
+      return null;
     }
+  }
+
+  /** Let go of the history and of what is under way; the chart keeps its picture. */
+  forget() {
+    this.name = "";
+    this.older = null;
+    this.wanted = null;
+    clearTimeout(this.timer);
+    for (const request of this.requests) request.abort();
+    this.requests.clear();
+  }
+
+  /** Whoever looks at older candles shall find them again after the server was started anew. */
+  #rowsInUse() {
+    const { chart } = this;
+    const behind = chart.isFollowing ? 0 : chart.series.closed - chart.visible()[0];
+    return Math.min(MOST_ROWS, FIRST_ROWS + behind);
+  }
+
+  /**
+   * Load the newest rows, and start anew with them.
+   * @param {number} [count]  without: as many as are looked at
+   */
+  async load(count = this.#rowsInUse()) {
+    this.forget();
+    try {
+      this.#begin(await this.fetch({ count }));
+      this.live?.watch();
+    } catch (error) {
+      const failure = failureOf(error);
+      this.fail(failure);
+      if (failure?.kind !== "lost") return;
+      clearTimeout(this.timer);
+      this.timer = setTimeout(() => void this.load(count), AGAIN_MS);
+    }
+  }
+
+  /** @param {Failure | null} failure */
+  fail(failure) {
+    if (failure === null) return;
+    if (failure.kind === "locked") {
+      this.forget();
+      this.live?.close();
+    }
+    this.events.onFailure(failure);
   }
 
   /**
    * Show a history from its newest rows, or from where the view was if it is the same market.
    * @param {import("../chart/history.js").History} history
-   * @param {any} meta
    */
-  #begin({ header, columns }, meta) {
+  #begin({ header, columns }) {
     const { chart } = this;
+    const { meta } = header;
     const market = [meta.venue, meta.symbol, meta.interval].join(" ");
     const isSameMarket = market === chart.market && chart.series.count > 0;
-    const { isFollowing } = chart;
+    const { isFollowing, spacing, rawTrades, position } = chart;
     const rightMs = chart.series.timeOfSlot(chart.right);
     const names = header.columns.slice(CANDLE_COLUMNS);
     const series = new Series({ interval: meta.interval, intervalMs: meta.intervalMs, names });
     series.put(header.first, columns);
     if (header.count === 0) series.first = series.closed = header.first;
     chart.market = market;
-    const trades = chart.rawTrades;
-    const { spacing } = chart;
+    chart.decimals = meta.priceDecimals;
+    chart.title = meta.title;
     chart.setSeries(series);
     if (isSameMarket) {
       chart.spacing = spacing;
       chart.goLive();
       if (!isFollowing) chart.right = series.slotOfTime(rightMs);
       chart.clampView();
-      chart.setTrades(trades);
+      chart.setTrades(rawTrades);
+      chart.setPosition(position);
     }
     this.name = header.series;
-    this.live = null;
+    this.meta = meta;
+    this.isNew = !isSameMarket;
+    if (this.isNew) this.position = null;
+    this.said.clear();
+    this.hearScript(header.said);
     this.items = { zigzag: header.zigzag, divergences: header.divergences };
     chart.setItems(this.items);
+    chart.drawNow();
+    this.events.onAnswer(this.answer({ increment: isSameMarket }));
   }
 
-  async #loadOlder() {
+  /**
+   * @param {number} [rows]  how many at least; without, as many as the view needs
+   * @returns {Promise<boolean>} whether some came
+   */
+  #loadOlder(rows = 0) {
+    const older = this.older ?? this.#fetchOlder(rows);
+    this.older = older;
+    void older.then(() => {
+      if (this.older === older) this.older = null;
+    });
+    return older;
+  }
+
+  /** @param {number} rows */
+  async #fetchOlder(rows) {
     const { chart, name } = this;
     const { series } = chart;
-    if (name === "" || series.first === 0) return;
+    if (name === "" || series.first === 0) return false;
     const [from, to] = chart.visible();
-    const count = Math.min(MOST_ROWS, Math.max(FIRST_ROWS, 4 * (to - from)));
+    const needed = chart.goal === "" ? Math.max(FIRST_ROWS, rows, 4 * (to - from)) : MOST_ROWS;
     try {
-      const { header, columns } = await this.#fetch({ count, end: series.first });
-      if (this.name !== name || chart.series !== series || header.series !== name) return;
-      if (header.first + header.count !== series.first) return;
+      const count = Math.min(MOST_ROWS, needed);
+      const { header, columns } = await this.fetch({ count, end: series.first });
+      const isNext = header.first + header.count === series.first && header.count > 0;
+      if (this.name !== name || header.series !== name || !isNext) return false;
+      this.hearScript(header.said);
+      for (const [list, begin] of ITEMS) {
+        this.items[list] = joined(header[list], this.items[list], begin);
+      }
       chart.update(() => series.put(header.first, columns));
-      this.items = {
-        zigzag: joined(header.zigzag, this.items.zigzag, "index"),
-        divergences: joined(header.divergences, this.items.divergences, "startIndex"),
-      };
       chart.setItems(this.items);
       chart.setTrades(chart.rawTrades);
+      return true;
     } catch {
-      // Asked again when the view moves next.
-      chart.askedBefore = -1;
+      // Once more, but not at each step of the view.
+      setTimeout(() => {
+        chart.askedBefore = -1;
+        chart.draw();
+      }, AGAIN_MS);
+      return false;
     }
   }
 
-  /** @param {{[name: string]: number}} asked */
-  async #fetch(asked) {
+  /**
+   * @param {{[name: string]: number}} asked
+   * @returns {Promise<import("../chart/history.js").History>}
+   */
+  async fetch(asked) {
     const query = new URLSearchParams();
     for (const [name, value] of Object.entries({ ...this.selection, ...asked })) {
       if (value !== null) query.set(name, String(value));
     }
-    const response = await fetch(`/history?${query}`, { cache: "no-store" });
-    if (!response.ok) throw new Refusal((await response.json()).error);
-    return decodeHistory(await response.arrayBuffer());
+    const request = new AbortController();
+    this.requests.add(request);
+    const timer = setTimeout(() => request.abort(new Error("too slow")), ANSWER_LIMIT_MS);
+    try {
+      const response = await fetch(`/history?${query}`, { cache: "no-store", signal: request.signal });
+      if (!response.ok) throw new Refusal(response.status, await response.json());
+      return decodeHistory(await response.arrayBuffer());
+    } finally {
+      clearTimeout(timer);
+      this.requests.delete(request);
+    }
   }
 
-  // --- changes -------------------------------------------------------------------------------
+  /** @param {any[]} said */
+  hearScript(said) {
+    for (const item of said) this.said.set(item.openMs, item);
+  }
 
-  /** @param {any} message */
-  #take(message) {
-    const { chart } = this;
-    const { series } = chart;
-    const isFirst = message.reload === true;
-    if (message.live !== undefined) this.live = message.live;
-    const rows = (message.rows ?? []).slice(
-      Math.max(0, series.closed - (message.total - (message.rows?.length ?? 0))),
-    );
-    if (rows.length > 0 || message.live !== undefined) {
-      chart.update(() => series.append(rows, this.live));
-    }
-    for (const [name, key] of [["zigzag", "index"], ["divergences", "startIndex"]]) {
-      const change = message[name];
-      if (!change) continue;
-      const kept = this.items[name].filter((item) => item[key] < change.from);
-      this.items[name] = [...kept, ...change.items.filter((/** @type {any} */ item) => item[key] >= series.first)];
-      chart.setItems({ [name]: this.items[name] });
-    }
-    if (message.meta) this.meta = message.meta;
-    this.meta.clock = new Date(message.clockMs).toISOString();
-    this.meta.marketAgeMs = message.ageMs;
-    chart.decimals = this.meta.priceDecimals;
-    chart.title = this.meta.title;
-    if (message.position !== undefined) {
-      this.position = message.position;
-      chart.setPosition(message.position);
-    }
-    if (message.trades) chart.setTrades(message.trades);
-    this.events.onAnswer({
-      increment: !isFirst,
-      meta: this.meta,
-      position: this.position,
-      trades: message.trades ?? null,
-      log: message.log ?? null,
-    });
+  /**
+   * What is told of the present state.
+   * @param {{increment: boolean, trades?: any[] | null, log?: any[] | null}} change
+   */
+  answer({ increment, trades = null, log = null }) {
+    return { increment, meta: this.meta, position: this.position, trades, log };
   }
 }
 
 /** The server is there and says no. */
-class Refusal extends Error {}
+export class Refusal extends Error {
+  /**
+   * @param {number} status
+   * @param {{error: string, hasPassword?: boolean}} answer
+   */
+  constructor(status, answer) {
+    super(String(answer.error));
+    this.status = status;
+    this.hasPassword = answer.hasPassword === true;
+  }
+}
 
 /**
- * Older items and those that are here, each once.
+ * @param {unknown} error
+ * @returns {Failure | null}  null where nobody waits for the answer any more
+ */
+export function failureOf(error) {
+  if (error instanceof DOMException && error.name === "AbortError") return null;
+  if (!(error instanceof Refusal)) return { kind: "lost", text: "" };
+  const { message: text, status, hasPassword } = error;
+  if (status === 401) return { kind: "locked", text, hasPassword };
+  return { kind: status >= 500 ? "lost" : "refused", text };
+}
+
+/**
+ * Older items and those that are here, each once: both lists have what reaches over the border.
  * @param {any[]} older
  * @param {any[]} here
- * @param {string} key  the index by which they stand in order
+ * @param {string} begin  the index by which they stand in order
  */
-function joined(older, here, key) {
-  const known = new Set(here.map((item) => JSON.stringify(item)));
-  const added = older.filter((item) => !known.has(JSON.stringify(item)));
-  return [...added, ...here].sort((a, b) => a[key] - b[key]);
+function joined(older, here, begin) {
+  if (older.length === 0 || here.length === 0) return [...older, ...here];
+  const [start, end] = [here[0][begin], older[older.length - 1][begin]];
+  const known = new Set();
+  for (const item of here) if (item[begin] <= end) known.add(JSON.stringify(item));
+  const added = older.filter((item) => item[begin] < start || !known.has(JSON.stringify(item)));
+  return [...added, ...here].sort((a, b) => a[begin] - b[begin]);
 }

@@ -120,6 +120,11 @@ def serve(browser: Any) -> Iterator[Callable[..., ServedChart]]:
         chart.stop()
 
 
+# The first picture stands before the rest of the page is loaded and hears what changes.
+HEARS = """() => source.live !== null
+  && (source.live.socket.seq > 0 || source.live.feed !== null)"""
+
+
 @dataclass
 class Watched:
     """A page, and all that it said or asked for."""
@@ -150,7 +155,7 @@ Visit = Callable[..., Watched]
 
 @pytest.fixture
 def visit(browser: Any) -> Iterator[Callable[..., Watched]]:
-    """Open a page of a served chart in a fresh context, and wait for its candles."""
+    """Open a page of a served chart in a fresh context, and wait for its candles and panels."""
     contexts = []
 
     def open_page(
@@ -175,6 +180,8 @@ def visit(browser: Any) -> Iterator[Callable[..., Watched]]:
             page.add_init_script(before)
         page.goto(chart.url + path)
         see(page.locator("body")).to_have_attribute("data-phase", phase)
+        if phase == "chart":
+            watched.until(HEARS)
         return watched
 
     yield open_page

@@ -228,7 +228,7 @@ def test_older_candles_come_when_the_view_nears_them(serve: Serve, visit: Visit)
 
 def test_a_lost_message_is_noticed(market: ChartMarket, serve: Serve, visit: Visit) -> None:
     page = visit(serve(market))
-    page.evaluate("() => { source.seq += 5; }")
+    page.evaluate("() => { source.live.socket.seq += 5; }")
     market.close_candle(31_000.0)
 
     page.until("() => chart.series.close[chart.series.closed - 1] === 31000")

@@ -168,6 +168,14 @@ class Page:
         self.members: dict[str, Any] = {}
         self.live: Any = None
         self.seq = 0
+        self.settled: int | None = None
+
+    def watch_again(self, series: str) -> None:
+        """Ask once more, as after a lost connection, with what is here."""
+        swings = [item["index"] for item in self.items["zigzag"] if item["confirmed"]]
+        self.settled = max(swings, default=0)
+        self.feed = LiveFeed(series=series, total=len(self.rows), settled=self.settled)
+        self.seq = 0
 
     def look(self, views: SeriesViews, snapshot: ChartSnapshot, now_ms: int) -> bool:
         view = views.of(snapshot)
@@ -181,6 +189,10 @@ class Page:
             header, columns, _ = unpacked(history_body(view, HistoryRequest()))
             self.rows = [list(row) for row in zip(*columns.values(), strict=True)]
             self.items = {name: header[name] for name in ("zigzag", "divergences")}
+        elif self.settled is not None:
+            for name, key in (("zigzag", "index"), ("divergences", "endIndex")):
+                self.items[name] = [i for i in self.items[name] if i[key] < self.settled]
+        self.settled = None
         self.rows += message.get("rows", [])
         for name, key in (("zigzag", "index"), ("divergences", "startIndex")):
             change = message.get(name)
@@ -218,6 +230,8 @@ def test_page_has_what_a_new_page_gets_however_seldom_it_looks(seed: int) -> Non
             )
         if chance.random() < 0.4:
             page.look(views, snapshot, step)
+            if chance.random() < 0.3:
+                page.watch_again(views.of(snapshot).series)
     page.look(views, snapshot, 61)
 
     fresh = Page()

@@ -42,7 +42,7 @@ def test_joined_modules_run_as_the_single_ones_do(tmp_path: Path) -> None:
         pytest.skip("no node: modules are run by the browser tests only")
 
     outputs = []
-    for number, texts in enumerate((MODULES, joined_modules(MODULES, "page.js", prefix="./"))):
+    for number, texts in enumerate((MODULES, joined_modules(MODULES, ["page.js"], "./"))):
         folder = tmp_path / str(number)
         # Below the entry, `./` leads elsewhere: there the server's prefix is absolute.
         for name, text in texts.items():
@@ -61,7 +61,7 @@ def test_joined_modules_run_as_the_single_ones_do(tmp_path: Path) -> None:
 
 
 def test_what_was_joined_passes_on_what_it_has_become() -> None:
-    joined = joined_modules(MODULES, "page.js", prefix="/static/")
+    joined = joined_modules(MODULES, ["page.js"], "/static/")
 
     assert sorted(name for name in joined if name == "page.js" or name not in MODULES) == [
         "page.js"
