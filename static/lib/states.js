@@ -3,7 +3,7 @@
  * error, a lost server, a silent market.
  */
 
-import { byId, make, say } from "../chart/panels.js";
+import { byId, make, say } from "./dom.js";
 import * as format from "./format.js";
 import { text } from "./i18n.js";
 
@@ -51,6 +51,12 @@ export class States {
     this.tick();
   }
 
+  /** Say everything anew, in the present language. */
+  relabel() {
+    this.#showPhase();
+    this.tick();
+  }
+
   get reason() {
     return this.failure?.text || text("phase.noAnswer");
   }
@@ -75,7 +81,8 @@ export class States {
     const phase = this.#phase();
     document.body.dataset.phase = phase;
     byId("retry").hidden = phase !== "error" && phase !== "locked";
-    if (phase === "error") {
+    if (phase === "loading") say(byId("phase-title"), text("phase.loading"));
+    else if (phase === "error") {
       say(byId("phase-title"), text("phase.error"));
       say(byId("phase-text"), this.reason);
       say(byId("retry"), text(this.failure?.kind === "refused" ? "phase.ownChart" : "phase.retry"));
