@@ -235,8 +235,11 @@ export class Page {
     const { meta } = this.source;
     this.legend.show(index);
     if (!meta || index < chart.series.first) return;
-    const said = this.#saidOn(index);
-    const time = `${candleTime(chart, index)} ${zoneName(chart.shownZone)}`;
+    // Nobody points at a candle: the newest one that the script has seen says most.
+    const isOlder = chart.crosshairIndex() < 0 && !this.#saidOn(index) && index > chart.series.first;
+    const told = isOlder && this.#saidOn(index - 1) ? index - 1 : index;
+    const said = this.#saidOn(told);
+    const time = `${candleTime(chart, told)} ${zoneName(chart.shownZone)}`;
     this.#changed("script", [meta.script?.name, said, time, meta.priceDecimals], () =>
       showScript(this.panels.script, { meta, said, time, decimals: meta.priceDecimals }));
     if (chart.crosshairIndex() < 0) this.#showTitle(index);

@@ -1,5 +1,7 @@
-/** English, which the others translate: the same keys, the same `{names}`. JSON behind the sign. */
-/** @type {Readonly<Record<string, string>>} */
+/**
+ * English, which the others translate: the same keys, the same `{names}`. JSON from the brace on.
+ * @type {Readonly<Record<string, string>>}
+ */
 export const ENGLISH = {
   "bar.skip": "Skip to the chart",
   "bar.symbol": "Symbol",
@@ -145,6 +147,9 @@ export const ENGLISH = {
   "colours.classic": "Green and red",
   "colours.red-up": "Red rises, blue falls",
   "keys.title": "Keys in the chart",
+  "key.shift": "Shift",
+  "key.page": "Page",
+  "key.ends": "Home End",
   "keys.step": "Next candle",
   "keys.pan": "Scroll",
   "keys.page": "Scroll by a screen",
@@ -203,12 +208,6 @@ export const ENGLISH = {
   "age.old": "data {age} old",
   "banner.lost": "Stale since {time} UTC: {reason} Trying again…",
   "banner.silent": "Stale since {time} UTC: the market sends nothing.",
-  "range.title": "Whole history",
-  "range.window": "Shown candles",
-  "range.from": "First candle shown",
-  "range.to": "Last candle shown",
-  "range.span": "{from} to {to} UTC",
-  "range.loading": "loading candle {index} of {total}",
   "date.months": "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec",
   "date.day": "d m",
   "date.full": "d m y"

@@ -4,17 +4,17 @@ import { make } from "../lib/dom.js";
 import { text } from "../lib/i18n.js";
 import { openDialog } from "./dialog.js";
 
-/** @type {[string, string][]} */
+/** Names of keys that differ between keyboards are texts too. @type {[string, string][]} */
 const KEYS = [
-  ["← →", "keys.step"], ["Shift + ← →", "keys.pan"], ["Page ↑ ↓", "keys.page"], ["+ − ↑ ↓", "keys.zoom"],
-  ["Home End", "keys.ends"], ["F", "keys.fit"], ["L", "keys.live"], ["P V R M S", "keys.panes"],
-  ["Shift + ↑ ↓", "keys.scale"], ["A", "keys.auto"], ["G", "keys.log"], ["T", "keys.table"],
+  ["← →", "keys.step"], ["key.shift + ← →", "keys.pan"], ["key.page ↑ ↓", "keys.page"],
+  ["+ − ↑ ↓", "keys.zoom"], ["key.ends", "keys.ends"], ["F", "keys.fit"], ["L", "keys.live"], ["P V R M S", "keys.panes"],
+  ["key.shift + ↑ ↓", "keys.scale"], ["A", "keys.auto"], ["G", "keys.log"], ["T", "keys.table"],
   ["Esc", "keys.leave"], ["?", "keys.help"],
 ];
 
 export function openKeys() {
   const rows = KEYS.flatMap(([keys, key]) => [
-    make("dt", {}, make("kbd", { text: keys })),
+    make("dt", {}, make("kbd", { text: keys.replace(/key\.\w+/, (name) => text(name)) })),
     make("dd", { text: text(key) }),
   ]);
   openDialog("keys-dialog", text("keys.title"), make("dl", { className: "keys-list" }, ...rows));

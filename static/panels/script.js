@@ -44,7 +44,7 @@ export function showScript(panel, { meta, said, time, decimals }) {
 function linesOf(title, lines, className = "") {
   if (lines.length === 0) return [];
   return [
-    make("h3", { text: title }),
+    make("h2", { text: title }),
     make("pre", { className, text: lines.map((line) => line.replace(/\n$/, "")).join("\n") }),
   ];
 }

@@ -6,6 +6,12 @@ import { LOOKS, shownLook } from "../lib/theme.js";
 import { browserZone, zoneName } from "../lib/zone.js";
 import { openDialog } from "./dialog.js";
 
+/** @type {Record<import("../lib/theme.js").Look, (value: string) => string>} */
+const LOOK_TEXTS = {
+  theme: (value) => text(`theme.${value}`),
+  colours: (value) => text(`colours.${value}`),
+};
+
 /**
  * @typedef {object} Choices
  * @property {(name: import("../lib/theme.js").Look, value: string) => void} onLook
@@ -23,6 +29,7 @@ export function openSettings(zone, choices) {
   const language = choiceOf("language", shownLanguage(), Object.entries(LANGUAGES), (name) => {
     void choices.onLanguage(name).then(() => {
       dialog.close();
+      dialog.remove(); // before another one with the same names is there
       openSettings(zone, choices);
       document.getElementById("choose-language")?.focus();
     });
@@ -33,7 +40,7 @@ export function openSettings(zone, choices) {
     ...looks.map((name) => choiceOf(
       name,
       shownLook(name),
-      LOOKS[name].map((value) => [value, text(`${name}.${value}`)]),
+      LOOKS[name].map((value) => [value, LOOK_TEXTS[name](value)]),
       (value) => choices.onLook(name, value),
     )),
     choiceOf("zone", zone, Array.from(zones, (name) => [name, zoneName(name)]), choices.onZone),
@@ -51,5 +58,7 @@ function choiceOf(name, chosen, values, onChosen) {
   const select = /** @type {HTMLSelectElement} */ (make("select", { id: `choose-${name}` }));
   for (const [value, shown] of values) select.append(new Option(shown, value, false, value === chosen));
   select.addEventListener("change", () => onChosen(select.value));
-  return make("label", { className: "choice" }, make("span", { text: text(`settings.${name}`) }), select);
+  const label = /** @type {HTMLLabelElement} */ (make("label", { text: text(`settings.${name}`) }));
+  label.htmlFor = select.id;
+  return make("div", { className: "choice" }, label, select);
 }
