@@ -5,7 +5,9 @@
 
 import { Chart } from "./chart/view.js";
 import { Source } from "./lib/source.js";
-import { applyTheme, readTheme, storedTheme } from "./lib/theme.js";
+import { storedFlags } from "./lib/settings.js";
+import { applyLooks, readTheme } from "./lib/theme.js";
+import { storedZone } from "./lib/zone.js";
 
 /** @typedef {(page: import("./page.js").Page) => void} News */
 
@@ -34,15 +36,17 @@ function tell(news) {
   else if (waiting !== null) waiting.push(news);
   else {
     waiting = [news];
-    void import("./page.js").then(({ Page }) => {
-      page = new Page(box, chart, source);
+    void import("./page.js").then(async ({ openPage }) => {
+      page = await openPage(box, chart, source);
       for (const one of waiting ?? []) one(page);
     });
   }
 }
 
-applyTheme(storedTheme());
+applyLooks();
 chart.setTheme(readTheme());
+chart.setZone(storedZone());
+Object.assign(chart.layers, storedFlags("layers"));
 const asked = new URLSearchParams(location.search);
 source.select(asked.get("symbol"), asked.get("interval"));
 /** For tests and for the console: where a candle or a price stands, and what is drawn. */

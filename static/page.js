@@ -3,26 +3,61 @@
  * picture stands.
  */
 
-import { listen, panStep, zoomStep } from "./chart/input.js";
-import { byId, make, markText, say, showLog, showPosition, showRun } from "./chart/panels.js";
-import * as format from "./lib/format.js";
+import { spokenCandle, spokenPane, spokenTrade } from "./chart/a11y.js";
+import { isControl, listen } from "./chart/input.js";
+import { Plots } from "./chart/plots.js";
+import { byId, make, say } from "./lib/dom.js";
+import { price } from "./lib/format.js";
+import {
+  counted, setLanguage, shownLanguage, text, texts, translate, wantedLanguage,
+} from "./lib/i18n.js";
 import { Live } from "./lib/live.js";
+import { store } from "./lib/settings.js";
 import { States } from "./lib/states.js";
-import { nextTheme, readTheme, showTheme } from "./lib/theme.js";
+import { LOOKS, choose, readTheme, shownLook } from "./lib/theme.js";
+import { browserZone, candleTime, storeZone, zoneName } from "./lib/zone.js";
+import { Bar } from "./panels/bar.js";
+import { Layers } from "./panels/layers.js";
+import { Legend } from "./panels/legend.js";
+import { showLog } from "./panels/log.js";
+import { showPosition, showRun } from "./panels/position.js";
+import { RangeSlider } from "./panels/range.js";
+import { showScript } from "./panels/script.js";
+import { Tabs } from "./panels/tabs.js";
+import { Tools } from "./panels/tools.js";
+import { showTrades } from "./panels/trades.js";
 
-const LAYERS = /** @type {const} */ (["zigzag", "divergences", "trades", "volume"]);
-const PRICES = /** @type {const} */ (["open", "high", "low", "close"]);
-const STATE_NAMES = {
-  viewing: "view only",
-  waiting: "waiting",
-  running: "running",
-  halted: "halted",
-  finished: "finished",
-};
+/** @type {Readonly<Record<string, string>>} */
+const THEME_ICONS = { auto: "◐", light: "☀", dark: "☾" };
+/** The keys that choose the pane which is read and scaled. @type {Readonly<Record<string, string>>} */
+const PANE_KEYS = { p: "price", v: "volume", r: "rsi", m: "macd", s: "stochastic" };
+/** What the canvas takes from the style sheet changes with these. */
+const MEDIA = ["(prefers-color-scheme: dark)", "(prefers-contrast: more)", "(forced-colors: active)"];
+
+/**
+ * Build the page around a chart, in the visitor's language.
+ * @param {HTMLElement} box  the frame of the chart
+ * @param {import("./chart/view.js").Chart} chart
+ * @param {import("./lib/source.js").Source} source
+ */
+export async function openPage(box, chart, source) {
+  await Promise.all([setLanguage(wantedLanguage()), styled()]);
+  return new Page(box, chart, source);
+}
+
+/** Fetch the panels' style sheet, which the first picture does not wait for. */
+function styled() {
+  const link = /** @type {HTMLLinkElement} */ (byId("panels-style"));
+  return new Promise((resolve) => {
+    link.addEventListener("load", resolve);
+    link.addEventListener("error", resolve);
+    link.disabled = false;
+  });
+}
 
 export class Page {
   /**
-   * @param {HTMLElement} box  the frame of the chart
+   * @param {HTMLElement} box
    * @param {import("./chart/view.js").Chart} chart
    * @param {import("./lib/source.js").Source} source
    */
@@ -30,83 +65,87 @@ export class Page {
     this.box = box;
     this.chart = chart;
     this.source = source;
-    source.live = new Live(source);
+    /** What is shown now, so that only what changes is built anew. @type {Map<string, string>} */
+    this.shown = new Map();
+    /** @type {any[]} */
+    this.trades = [];
+    /** @type {any[]} */
+    this.log = [];
     this.states = new States(chart, { retry: () => source.retry(), leave: () => this.#leave() });
-    chart.onCrosshair = () => this.#showLegend();
-    chart.venueNow = () => this.states.venueNow();
-    /** @type {import("./panels/range.js").RangeSlider | null} */
-    this.range = null;
-    void this.#loadRange();
-    this.tradeCount = 0;
+    this.plots = new Plots(chart, source.said);
+    this.bar = new Bar((wanted) => this.#select(wanted));
+    this.legend = new Legend(byId("legend"), chart);
+    this.range = new RangeSlider(byId("range"), chart, source);
+    this.tools = new Tools(byId("tools"), chart, {
+      table: () => this.#toggleTable(),
+      picture: () => void this.#save("png"),
+      csv: () => void this.#save("csv"),
+      keys: () => void this.#openKeys(),
+    });
+    const panels = sidePanels();
+    byId("side").replaceChildren(...panels.cards);
+    this.panels = panels;
+    this.layers = new Layers(panels.layers, chart, () => {
+      this.legend.reset();
+      this.#showCandle();
+    });
+    this.tabs = new Tabs(panels.list, [
+      { name: "position", panel: panels.position, isApart: true },
+      { name: "script", panel: panels.script },
+      { name: "trades", panel: panels.trades },
+      { name: "log", panel: panels.log },
+      { name: "layers", panel: panels.layers, isApart: true },
+    ], () => this.#showTab());
     this.#listen();
-    showTheme();
+    this.#relabel();
+    source.live = new Live(source);
   }
 
   #listen() {
-    const { chart } = this;
-    listen(this.box, chart, (index) => say(byId("spoken"), this.#spokenCandle(index)));
-    /** @type {[string, () => void][]} */
-    const buttons = [
-      ["first", () => chart.goFirst()],
-      ["pan-left", () => panStep(chart, 1)],
-      ["pan-right", () => panStep(chart, -1)],
-      ["zoom-in", () => zoomStep(chart, 1)],
-      ["zoom-out", () => zoomStep(chart, -1)],
-      ["fit", () => chart.fit()],
-      ["live", () => chart.goLive()],
-      ["theme", () => this.#nextTheme()],
-    ];
-    for (const [id, act] of buttons) byId(id).addEventListener("click", act);
-    for (const name of LAYERS) {
-      const box = /** @type {HTMLInputElement} */ (byId(`layer-${name}`));
-      // A browser may restore the boxes of an earlier visit.
-      chart.layers[name] = box.checked;
-      box.addEventListener("change", () => {
-        chart.layers[name] = box.checked;
-        chart.draw();
-      });
+    const { box, chart } = this;
+    chart.onCrosshair = () => this.#showCandle();
+    chart.onRange = () => this.#showRange();
+    chart.venueNow = () => this.states.venueNow();
+    listen(box, chart, (index) => this.#speak(spokenPane(chart, chart.keyPane, index, this.#saidOn(index))));
+    box.addEventListener("keydown", (event) => this.#onKey(event));
+    byId("theme").addEventListener("click", () => {
+      const names = LOOKS.theme;
+      this.#setLook("theme", names[(names.indexOf(shownLook("theme")) + 1) % names.length]);
+    });
+    byId("zone").addEventListener("click", () =>
+      this.#setZone(chart.zone === "UTC" ? browserZone() : "UTC"));
+    byId("settings").addEventListener("click", () => void this.#openSettings());
+    for (const query of MEDIA) {
+      matchMedia(query).addEventListener("change", () => this.#repaint());
     }
-    const symbol = /** @type {HTMLSelectElement} */ (byId("symbol"));
-    symbol.addEventListener("change", () => this.#select({ symbol: symbol.value }));
-    const scheme = matchMedia("(prefers-color-scheme: dark)");
-    scheme.addEventListener("change", () => this.#repaint());
-  }
-
-  async #loadRange() {
-    const { RangeSlider } = await import("./panels/range.js");
-    const style = document.createElement("link");
-    Object.assign(style, { rel: "stylesheet", href: "/static/css/range.css" });
-    document.head.append(style);
-    this.range = new RangeSlider(byId("range"), this.chart, this.source);
-    this.chart.onRange = () => this.range?.follow();
-  }
-
-  /** Read the colours again and draw with them. */
-  #repaint() {
-    this.chart.setTheme(readTheme());
-    this.range?.redraw();
   }
 
   // --- answers -------------------------------------------------------------------------------
 
   /** @param {any} answer */
   heard(answer) {
+    const { chart } = this;
     if (answer.trades !== null) {
-      if (answer.increment) this.#announce(answer.trades.slice(this.tradeCount));
-      this.tradeCount = answer.trades.length;
+      if (answer.increment) this.#announce(answer.trades.slice(this.trades.length));
+      this.trades = answer.trades;
     }
+    if (answer.log !== null) this.log = answer.log;
+    if (this.plots.update()) this.layers.show();
     this.states.heard(answer);
-    this.#showBar(answer.meta);
-    showPosition(byId("position"), answer.position, answer.meta.priceDecimals);
-    showRun(byId("run"), answer.meta);
-    if (answer.log !== null) showLog(byId("log"), answer.log);
-    this.#showLegend();
+    this.bar.show(answer.meta);
+    this.position = answer.position;
+    this.#showSide();
+    this.#showCandle();
+    if (!this.#table.hidden && chart.series.end !== this.tableEnd) void this.#showTable();
   }
 
   /** @param {import("./lib/source.js").Failure} failure */
   failed(failure) {
     this.states.failed(failure);
   }
+
+  /** @type {any} */
+  position = null;
 
   /**
    * Show another symbol or interval; what is not given stays.
@@ -130,136 +169,259 @@ export class Page {
   /** @param {any[]} trades */
   #announce(trades) {
     const last = trades.at(-1);
-    if (last === undefined) return;
-    const profit = last.profit === null ? "" : `, profit ${format.money(last.profit, true)} USDT`;
-    const name = last.kind === "entry" ? "Entry" : `Exit by ${last.reason ?? "order"}`;
-    say(byId("spoken"), `${name}: ${last.side} ${last.quantity} at ${last.price}${profit}`);
+    if (last !== undefined) this.#speak(spokenTrade(last));
   }
 
-  // --- the bar -------------------------------------------------------------------------------
-
-  /** @param {any} meta */
-  #showBar(meta) {
-    const venue = byId("venue");
-    venue.hidden = false;
-    venue.classList.toggle("simulated", meta.isSimulated);
-    venue.title = meta.title;
-    say(venue, meta.isSimulated ? "SIMULATED" : meta.venue.toUpperCase());
-    const unisolated = byId("unisolated");
-    unisolated.hidden = meta.unisolated === null;
-    unisolated.title = meta.unisolated ?? "";
-    say(byId("title"), meta.title);
-    this.#showSymbols(meta);
-    this.#showIntervals(meta);
-    const script = byId("script");
-    script.hidden = meta.script === null;
-    if (meta.script !== null) {
-      say(byId("script-name"), meta.script.name);
-      script.title = `${meta.script.name} on ${meta.script.symbol} ${meta.script.interval}`;
-    }
-    const state = byId("script-state");
-    state.dataset.state = meta.state;
-    say(state, STATE_NAMES[/** @type {keyof typeof STATE_NAMES} */ (meta.state)] ?? meta.state);
+  /** @param {string} sentence */
+  #speak(sentence) {
+    say(byId("spoken"), sentence);
   }
 
-  /** @param {any} meta */
-  #showSymbols(meta) {
-    const select = /** @type {HTMLSelectElement} */ (byId("symbol"));
-    const shown = Array.from(select.options, (option) => option.value);
-    if (shown.join() !== meta.symbols.join()) {
-      select.replaceChildren(...meta.symbols.map((/** @type {string} */ name) => new Option(name)));
-    }
-    if (select.value !== meta.symbol) select.value = meta.symbol;
-    select.disabled = meta.symbols.length < 2;
+  // --- what stands beside the chart ----------------------------------------------------------
+
+  /**
+   * Build a panel anew only where what it shows has changed: a selection of its text stays.
+   * @param {string} name
+   * @param {unknown} value
+   * @param {() => void} show
+   */
+  #changed(name, value, show) {
+    const key = JSON.stringify([shownLanguage(), this.chart.zone, value]) ?? "";
+    if (this.shown.get(name) === key) return;
+    this.shown.set(name, key);
+    show();
   }
 
-  /** @param {any} meta */
-  #showIntervals(meta) {
-    const group = byId("intervals");
-    const shown = Array.from(group.children, (button) => button.textContent);
-    if (shown.join() !== meta.intervals.join()) {
-      group.replaceChildren(
-        ...meta.intervals.map((/** @type {string} */ name) => {
-          const button = make("button", { text: name });
-          button.setAttribute("type", "button");
-          button.addEventListener("click", () => this.#select({ interval: name }));
-          return button;
-        }),
-      );
-    }
-    for (const button of group.children) {
-      const isShown = button.textContent === meta.interval;
-      if (isShown && button.getAttribute("aria-pressed") !== "true") {
-        button.scrollIntoView({ block: "nearest", inline: "center" });
-      }
-      button.setAttribute("aria-pressed", String(isShown));
+  #showSide() {
+    const { meta } = this.source;
+    if (!meta) return;
+    const { position } = this;
+    this.#changed("position", [position, meta.priceDecimals], () =>
+      showPosition(byId("position"), position, meta.priceDecimals));
+    this.#changed("run", [meta.run, meta.script, meta.title], () => showRun(byId("run"), meta));
+    this.#showTab();
+  }
+
+  /** What is behind a tab is built when it is seen. */
+  #showTab() {
+    const { chart, tabs } = this;
+    if (tabs?.shown === "log") {
+      this.#changed("log", this.log, () => showLog(byId("log"), this.log, chart.zone));
+    } else if (tabs?.shown === "trades") {
+      this.#changed("trades", this.trades, () =>
+        showTrades(this.panels.trades, this.trades, chart.zone, (ms) => this.#pointAtTime(ms)));
     }
   }
 
-  // --- legend --------------------------------------------------------------------------------
+  /** @param {number} ms */
+  #pointAtTime(ms) {
+    const index = this.chart.series.indexOfTime(ms);
+    if (index >= 0) this.chart.pointAt(index);
+    else this.chart.goFirst(); // it lies further back: older candles come
+    this.box.scrollIntoView({ block: "nearest" });
+  }
 
-  #showLegend() {
-    const { chart } = this;
-    const { series, decimals } = chart;
-    const pointed = chart.crosshairIndex();
-    const i = pointed >= 0 ? pointed : series.last;
-    const legend = byId("legend");
-    if (i < 0) {
-      legend.replaceChildren();
-      return;
-    }
-    const isForming = series.hasForming && i === series.last;
-    const change = i > 0 ? series.close[i] / series.close[i - 1] - 1 : 0;
-    const nodes = [
-      make("span", { className: "time", text: `${this.#timeOf(i)} UTC` }),
-      ...PRICES.map((name) =>
-        make("span", {},
-          make("b", { text: name[0].toUpperCase() }),
-          document.createTextNode(format.price(series[name][i], decimals)))),
-      make("span", { className: change < 0 ? "loss" : "gain", text: format.percent(change) }),
-      make("span", {}, make("b", { text: "V" }),
-        document.createTextNode(format.compact(series.volume[i]))),
-    ];
-    if (isForming) nodes.push(make("span", { className: "forming", text: "forming" }));
-    for (const mark of chart.trades.filter((trade) => trade.index === i).slice(-3)) {
-      nodes.push(make("span", { className: "mark", text: markText(mark) }));
-    }
-    legend.replaceChildren(...nodes);
-    if (pointed < 0) this.#showTitle(i);
+  /** The candle that is read: under the crosshair, or the newest one. */
+  get index() {
+    const pointed = this.chart.crosshairIndex();
+    return pointed >= 0 ? pointed : this.chart.series.last;
+  }
+
+  /** @param {number} i */
+  #saidOn(i) {
+    return this.source.said.get(this.chart.series.openMs[i]);
+  }
+
+  #showCandle() {
+    const { chart, index } = this;
+    const { meta } = this.source;
+    this.legend.show(index);
+    if (!meta || index < chart.series.first) return;
+    // Nobody points at a candle: the newest one that the script has seen says most.
+    const isOlder = chart.crosshairIndex() < 0 && !this.#saidOn(index) && index > chart.series.first;
+    const told = isOlder && this.#saidOn(index - 1) ? index - 1 : index;
+    const said = this.#saidOn(told);
+    const time = `${candleTime(chart, told)} ${zoneName(chart.shownZone)}`;
+    this.#changed("script", [meta.script?.name, said, time, meta.priceDecimals], () =>
+      showScript(this.panels.script, { meta, said, time, decimals: meta.priceDecimals }));
+    if (chart.crosshairIndex() < 0) this.#showTitle(index);
   }
 
   /** @param {number} i */
   #showTitle(i) {
+    const { chart, box } = this;
     const { meta } = this.source;
-    const price = format.price(this.chart.series.close[i], meta.priceDecimals);
-    document.title = `${price} ${meta.symbol} ${meta.interval} · Milo`;
-    this.box.setAttribute(
-      "aria-label", `${meta.symbol} ${meta.interval}, ${meta.title}, ${this.chart.series.count} candles`,
-    );
+    document.title = `${price(chart.series.close[i], meta.priceDecimals)} ${meta.symbol} ${meta.interval} · Milo`;
+    const { symbol, interval, title } = meta;
+    box.setAttribute("aria-label", counted("chart.label", chart.series.count, { symbol, interval, title }));
   }
 
-  /** @param {number} i */
-  #timeOf(i) {
-    const { series } = this.chart;
-    return format.openTime(series.openMs[i], series.intervalMs);
+  #showRange() {
+    this.range.follow();
+    // Older rows came: their words are here too.
+    if (this.plots.series === this.chart.series && this.plots.first !== this.chart.series.first) {
+      this.plots.update();
+    }
+    if (!this.#table.hidden) this.#later("table", () => void this.#showTable());
   }
 
-  /** @param {number} i */
-  #spokenCandle(i) {
-    const { series, decimals, trades } = this.chart;
-    const [open, high, low, close] = PRICES.map(
-      (name) => format.price(series[name][i], decimals),
-    );
-    const way = series.close[i] >= series.open[i] ? "up" : "down";
-    const marks = trades.filter((trade) => trade.index === i).map(markText).join(", ");
-    return `${this.#timeOf(i)}, ${way}, open ${open}, high ${high}, low ${low}, close ${close}`
-      + (marks === "" ? "" : `, ${marks}`);
+  /** @type {Map<string, number>} */
+  #timers = new Map();
+
+  /**
+   * Once, when the view has come to rest.
+   * @param {string} name
+   * @param {() => void} act
+   */
+  #later(name, act) {
+    clearTimeout(this.#timers.get(name));
+    this.#timers.set(name, setTimeout(act, 120));
   }
 
-  // --- theme ---------------------------------------------------------------------------------
+  // --- keys and tools ------------------------------------------------------------------------
 
-  #nextTheme() {
-    nextTheme();
+  /** @param {KeyboardEvent} event */
+  #onKey(event) {
+    if (event.ctrlKey || event.altKey || event.metaKey || isControl(event)) return;
+    const key = event.key.toLowerCase();
+    if (key in PANE_KEYS) this.#readPane(PANE_KEYS[key]);
+    else if (key === "t") this.#toggleTable();
+    else if (key === "?") void this.#openKeys();
+    else if (key === "g") this.tools.logShown(this.chart.isLog);
+    else return;
+    event.preventDefault();
+  }
+
+  /** From now on keys read and scale this pane; it is shown where it was hidden. @param {string} name */
+  #readPane(name) {
+    const { chart } = this;
+    if (chart.layers[name] === false) this.layers.set(name, true);
+    chart.keyPane = name;
+    this.#speak(spokenPane(chart, name, this.index, this.#saidOn(this.index)));
+  }
+
+  tableEnd = -1;
+
+  get #table() {
+    return byId("table");
+  }
+
+  #toggleTable() {
+    this.#table.hidden = !this.#table.hidden;
+    this.tools.tableShown(!this.#table.hidden);
+    if (!this.#table.hidden) void this.#showTable();
+  }
+
+  async #showTable() {
+    const { showTable } = await import("./panels/table.js");
+    this.tableEnd = this.chart.series.end;
+    showTable(this.#table, this.chart);
+  }
+
+  /** @param {"png" | "csv"} kind */
+  async #save(kind) {
+    const { saveCsv, savePicture } = await import("./panels/save.js");
+    const { chart, source } = this;
+    if (chart.series.count === 0) return;
+    const name = kind === "csv" ? saveCsv(chart, source.meta) : await savePicture(chart, source.meta);
+    this.#speak(text("spoken.saved", { name }));
+  }
+
+  async #openKeys() {
+    (await import("./panels/keys.js")).openKeys();
+  }
+
+  async #openSettings() {
+    const { openSettings } = await import("./panels/settings.js");
+    openSettings(this.chart.zone, {
+      onLook: (name, value) => this.#setLook(name, value),
+      onZone: (zone) => this.#setZone(zone),
+      onLanguage: async (language) => {
+        store("language", language);
+        await setLanguage(language);
+        this.#relabel();
+      },
+    });
+  }
+
+  // --- choices -------------------------------------------------------------------------------
+
+  /**
+   * @param {import("./lib/theme.js").Look} name
+   * @param {string} value
+   */
+  #setLook(name, value) {
+    choose(name, value);
     this.#repaint();
+    this.#showChoices();
   }
+
+  /** Read the colours again and draw with them. */
+  #repaint() {
+    this.chart.setTheme(readTheme());
+    this.range.redraw();
+  }
+
+  /** @param {string} zone */
+  #setZone(zone) {
+    storeZone(zone);
+    this.chart.setZone(zone);
+    this.#showChoices();
+    this.#showSide();
+    this.#showCandle();
+    if (!this.#table.hidden) void this.#showTable();
+  }
+
+  #showChoices() {
+    const { chart } = this;
+    const theme = shownLook("theme");
+    say(byId("theme-icon"), THEME_ICONS[theme]);
+    const label = text("settings.themeButton", { theme: text(`theme.${theme}`) });
+    byId("theme").title = label;
+    byId("theme").setAttribute("aria-label", label);
+    const other = chart.zone === "UTC" ? browserZone() : "UTC";
+    say(byId("zone"), zoneName(chart.zone));
+    const switched = text("zone.label", { zone: zoneName(chart.zone), other: zoneName(other) });
+    byId("zone").title = switched;
+    byId("zone").setAttribute("aria-label", switched);
+  }
+
+  /** Say everything anew, in the present language. */
+  #relabel() {
+    const { chart } = this;
+    translate(document);
+    chart.words = { ...texts("reason."), ...texts("word."), stochastic: text("pane.stochastic") };
+    this.tools.label();
+    this.tabs.label((name) => text(`${name}.title`));
+    this.layers.show();
+    this.legend.reset();
+    this.#showChoices();
+    const { meta } = this.source;
+    if (meta) {
+      this.bar.show(meta);
+      this.#showSide();
+      this.#showCandle();
+      if (!this.#table.hidden) void this.#showTable();
+    }
+    this.states.relabel();
+    this.range.relabel();
+    chart.draw();
+  }
+}
+
+/** The panels beside the chart, empty. */
+function sidePanels() {
+  const titled = (/** @type {string} */ id, /** @type {string} */ key, /** @type {HTMLElement} */ body) =>
+    make("section", { className: "card", "aria-labelledby": `${id}-title` },
+      make("h2", { id: `${id}-title`, "data-text": key }), body);
+  const position = make("div", { id: "panel-position", className: "position-panel" },
+    titled("position", "position.title", make("div", { id: "position" })),
+    titled("run", "run.title", make("div", { id: "run" })));
+  const layers = make("fieldset", { id: "panel-layers", className: "card layers" });
+  const list = make("div", { className: "tabs", "data-label": "side.tabs" });
+  const script = make("div", { id: "panel-script", className: "panel", tabindex: "0" });
+  const trades = make("div", { id: "panel-trades", className: "panel", tabindex: "0" });
+  const log = make("div", { id: "panel-log", className: "panel log", tabindex: "0" }, make("ol", { id: "log" }));
+  const tabbed = make("div", { className: "card tabbed" }, list, script, trades, log);
+  return { position, layers, list, script, trades, log, cards: [position, tabbed, layers] };
 }

@@ -32,6 +32,7 @@ def meta_item(snapshot: ChartSnapshot, limit: int) -> Item:
         "venue": snapshot.venue,
         "title": snapshot.title,
         "isSimulated": snapshot.is_simulated,
+        "isReal": snapshot.is_real,
         "unisolated": None if snapshot.unisolated is None else shown_text(snapshot.unisolated),
         "clock": iso_ms(snapshot.clock_ms),
         "clockSpeed": snapshot.clock_speed,

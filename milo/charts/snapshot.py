@@ -131,6 +131,7 @@ class ChartSnapshot:
     title: str
     """Shown on the page, such as `simulated market (seed 1)`."""
     is_simulated: bool
+    """The embedded exchange: simulated or replayed prices, no money."""
     clock_ms: int
     """The venue's clock now."""
     clock_speed: float
@@ -150,6 +151,8 @@ class ChartSnapshot:
     alert: str | None = None
     """One line that stays on the page until it is None again, such as why the script halted."""
     numbers: RunNumbers = RunNumbers()
+    is_real: bool = False
+    """Orders cost real money at this venue."""
     unisolated: str | None = None
     """Why the scripts' processes are not locked in; None where they are, or where none runs."""
 

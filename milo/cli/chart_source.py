@@ -68,6 +68,7 @@ class SessionChart:
             venue=session.venue.name,
             title=session.venue.title,
             is_simulated=session.venue.exchange is not None,
+            is_real=session.venue.is_real,
             clock_ms=session.venue.clock.now_ms(),
             clock_speed=session.venue.clock.speed,
             market_age_ms=None if last is None else int((monotonic_s() - last) * 1000),

@@ -30,6 +30,7 @@ const AXIS_DRAG = 0.006;
  * @property {(pane: string, factor: number) => void} [scaleBy]
  * @property {(pane: string, pixels: number) => void} [shiftBy]
  * @property {(pane: string) => void} [resetScale]
+ * @property {string} [keyPane]  which keys scale; without, the price's
  * @property {boolean} [isLog]
  * @property {(isLog: boolean) => void} [setLog]
  * @property {() => void} [goFirst]
@@ -77,7 +78,7 @@ export function listen(box, chart, onKeyedCandle) {
  * Whether it is meant for a button or field that lies over the chart.
  * @param {Event} event
  */
-function isControl(event) {
+export function isControl(event) {
   return /** @type {Element} */ (event.target).closest("button, form") !== null;
 }
 
@@ -99,10 +100,10 @@ function actionOf(key, isShift) {
     case "PageDown":
       return (chart) => chart.panBy(-chart.plotWidth * 0.9);
     case "ArrowUp":
-      if (isShift) return (chart) => chart.scaleBy?.("price", KEY_ZOOM);
+      if (isShift) return (chart) => chart.scaleBy?.(chart.keyPane ?? "price", KEY_ZOOM);
       return (chart) => zoomStep(chart, 1);
     case "ArrowDown":
-      if (isShift) return (chart) => chart.scaleBy?.("price", 1 / KEY_ZOOM);
+      if (isShift) return (chart) => chart.scaleBy?.(chart.keyPane ?? "price", 1 / KEY_ZOOM);
       return (chart) => zoomStep(chart, -1);
     case "+":
     case "=":
@@ -117,7 +118,7 @@ function actionOf(key, isShift) {
       };
     case "a":
     case "A":
-      return (chart) => chart.resetScale?.("price");
+      return (chart) => chart.resetScale?.(chart.keyPane ?? "price");
     case "g":
     case "G":
       return (chart) => chart.setLog?.(!chart.isLog);

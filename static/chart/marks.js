@@ -151,8 +151,9 @@ function arrow(paint, x, y, side, colour) {
  * @param {any} mark
  */
 function labelExit(paint, x, y, mark) {
-  const { ctx, dpr, theme } = paint;
-  const text = mark.profit === null ? (mark.reason ?? "exit") : money(mark.profit, true);
+  const { ctx, dpr, theme, words } = paint;
+  const reason = mark.reason ?? "exit";
+  const text = mark.profit === null ? (words[reason] ?? reason) : money(mark.profit, true);
   setFont(paint, 10, 600);
   alignText(ctx, "left", "middle");
   ctx.lineWidth = 3 * dpr;
@@ -160,4 +161,37 @@ function labelExit(paint, x, y, mark) {
   ctx.strokeText(text, x + 14 * dpr, y);
   ctx.fillStyle = theme.text;
   ctx.fillText(text, x + 14 * dpr, y);
+}
+
+/**
+ * Notes of a script above their candles: a flag, and the text where there is room for it.
+ * @param {Paint} paint
+ * @param {ReadonlyMap<number, string[]>} notes  by index
+ */
+export function drawNotes(paint, notes) {
+  if (notes.size === 0) return;
+  const { ctx, dpr, series, theme, scale, pane } = paint;
+  setFont(paint, 10, 600);
+  alignText(ctx, "left", "bottom");
+  let taken = -Infinity;
+  for (let i = paint.from; i < paint.to; i += 1) {
+    const texts = notes.get(i);
+    if (texts === undefined) continue;
+    const x = Math.round(paint.xOf(series.slot[i]));
+    const y = Math.max(pane.top + 16 * dpr, Math.round(scale.yOf(series.high[i])) - 16 * dpr);
+    if (x < taken) continue;
+    ctx.fillStyle = theme.zigzagText;
+    ctx.fillRect(x, y - 10 * dpr, lineWidth(dpr), 14 * dpr);
+    ctx.fillRect(x, y - 10 * dpr, 6 * dpr, 5 * dpr);
+    taken = x + 8 * dpr;
+    const text = texts.join(" · ");
+    const width = widthOf(ctx, text);
+    if (paint.spacing < 4 * dpr || width > 160 * dpr) continue;
+    ctx.lineWidth = 3 * dpr;
+    ctx.strokeStyle = theme.surface;
+    ctx.strokeText(text, x + 9 * dpr, y);
+    ctx.fillStyle = theme.text;
+    ctx.fillText(text, x + 9 * dpr, y);
+    taken = x + width + 12 * dpr;
+  }
 }

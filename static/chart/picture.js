@@ -67,6 +67,7 @@ function drawPrice(chart, marks, paint) {
   drawLastPrice(paint, chart.venueNow());
   if (position !== null && marks) marks.drawPositionLines(paint, position);
   if (layers.trades && marks) marks.drawMarks(paint, chart.trades);
+  if (layers.notes !== false && marks) marks.drawNotes(paint, chart.notes);
 }
 
 /**
@@ -81,7 +82,8 @@ function drawPane(chart, paint) {
   }
   drawLines(paint);
   if (pane.name === "rsi" && chart.layers.divergences) drawDivergences(paint, chart.divergences, "RSI");
-  drawTitle(paint, pane.title, pane.top + 6 * paint.dpr);
+  const word = pane.name === "stochastic" ? paint.words.stochastic : undefined;
+  drawTitle(paint, word ?? pane.title, pane.top + 6 * paint.dpr);
 }
 
 /** @param {Paint} paint */

@@ -18,7 +18,7 @@ const LEAST_VISIBLE_SLOTS = 5;
 // Older rows are asked for while this many screens of them are still here.
 const OLDER_AHEAD_SCREENS = 2;
 const EXTRAS = { marks: () => import("./marks.js"), crosshair: () => import("./crosshair.js") };
-/** The texts inside the picture, in English. */
+/** The texts inside the picture, in English. @type {Readonly<Record<string, string>>} */
 const WORDS = {
   missing: "missing", long: "Long", short: "Short", stop: "Stop", target: "Target",
   liquidation: "Liquidation", bullish: "Bull +", bearish: "Bear −",
@@ -48,17 +48,23 @@ export class Chart {
     /** @type {() => number | null} */
     this.venueNow = () => null;
     this.series = new Series();
+    // Scripts name panes: a name must mean nothing but itself.
     /** What is hidden: a name that is false. @type {Record<string, boolean>} */
     this.layers = {
+      __proto__: /** @type {any} */ (null),
       zigzag: true, divergences: true, trades: true, averages: true,
       volume: true, rsi: true, macd: false, stochastic: false,
     };
     /** Heights of panes that were chosen, as shares. @type {Record<string, number>} */
-    this.shares = {};
+    this.shares = { __proto__: /** @type {any} */ (null) };
     /** Ranges of panes that were chosen by hand. @type {Map<string, Range>} */
     this.ranges = new Map();
     /** Panes of script plots, by column. @type {Map<string, string>} */
     this.plots = new Map();
+    /** Notes that a script left, by the candle's index. @type {ReadonlyMap<number, string[]>} */
+    this.notes = new Map();
+    /** The pane that keys read and scale. */
+    this.keyPane = "price";
     this.isLog = false;
     this.zone = "UTC";
     this.words = WORDS;
@@ -110,6 +116,7 @@ export class Chart {
     this.series = series;
     this.setItems({ zigzag: [], divergences: [] });
     this.setTrades([]);
+    this.notes = new Map();
     this.position = null;
     this.ranges.clear();
     this.reset();
@@ -159,6 +166,13 @@ export class Chart {
   setPosition(position) {
     this.position = position;
     if (position !== null) this.#need("marks");
+    this.draw();
+  }
+
+  /** @param {ReadonlyMap<number, string[]>} notes  by the candle's index */
+  setNotes(notes) {
+    this.notes = notes;
+    if (notes.size > 0) this.#need("marks");
     this.draw();
   }
 

@@ -1,9 +1,15 @@
 /**
- * Numbers and times as text. Times are ms UTC; nothing here depends on the browser's locale or zone.
+ * Numbers and times as text. Times are ms, read as UTC; nothing here depends on the browser's locale
+ * or zone.
  */
 
 const MINUS = "\u2212";
-const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+/** How dates are written; `d`, `m` and `y` stand for day, month and year. Another language sets it. */
+export const dates = {
+  months: ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"],
+  day: "d m",
+  full: "d m y",
+};
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
@@ -119,12 +125,22 @@ export function secondOfDay(ms) {
 
 /** @param {number} ms */
 export function monthName(ms) {
-  return MONTHS[new Date(ms).getUTCMonth()];
+  return dates.months[new Date(ms).getUTCMonth()];
 }
 
 /** @param {number} ms */
 export function dayAndMonth(ms) {
-  return `${new Date(ms).getUTCDate()} ${monthName(ms)}`;
+  return dated(dates.day, ms, String(new Date(ms).getUTCDate()));
+}
+
+/**
+ * @param {string} pattern
+ * @param {number} ms
+ * @param {string} day
+ */
+function dated(pattern, ms, day) {
+  const parts = { d: day, m: monthName(ms), y: new Date(ms).getUTCFullYear() };
+  return pattern.replace(/[dmy]/g, (part) => String(parts[/** @type {"d" | "m" | "y"} */ (part)]));
 }
 
 /**
@@ -133,8 +149,7 @@ export function dayAndMonth(ms) {
  * @param {number} intervalMs
  */
 export function openTime(ms, intervalMs) {
-  const date = new Date(ms);
-  const day = `${two(date.getUTCDate())} ${monthName(ms)} ${date.getUTCFullYear()}`;
+  const day = dated(dates.full, ms, two(new Date(ms).getUTCDate()));
   return intervalMs < DAY ? `${day} ${timeOfDay(ms)}` : day;
 }
 

@@ -3,9 +3,10 @@
  * error, a lost server, a silent market.
  */
 
-import { byId, make, say } from "../chart/panels.js";
-import * as format from "./format.js";
+import { byId, make, say } from "./dom.js";
+import { age as ageText } from "./format.js";
 import { text } from "./i18n.js";
+import { clockTime, zoneName } from "./zone.js";
 
 const LOST_AFTER_MS = 4000;
 const SILENT_AFTER_MS = 30_000;
@@ -51,6 +52,12 @@ export class States {
     this.tick();
   }
 
+  /** Say everything anew, in the present language. */
+  relabel() {
+    this.#showPhase();
+    this.tick();
+  }
+
   get reason() {
     return this.failure?.text || text("phase.noAnswer");
   }
@@ -75,7 +82,8 @@ export class States {
     const phase = this.#phase();
     document.body.dataset.phase = phase;
     byId("retry").hidden = phase !== "error" && phase !== "locked";
-    if (phase === "error") {
+    if (phase === "loading") say(byId("phase-title"), text("phase.loading"));
+    else if (phase === "error") {
       say(byId("phase-title"), text("phase.error"));
       say(byId("phase-text"), this.reason);
       say(byId("retry"), text(this.failure?.kind === "refused" ? "phase.ownChart" : "phase.retry"));
@@ -139,14 +147,15 @@ export class States {
     const isLost = this.failure !== null && sinceAnswer > LOST_AFTER_MS;
     const isEnded = meta.state === "finished";
     const isSilent = meta.marketAgeMs !== null && age > SILENT_AFTER_MS && !isEnded;
-    const time = format.secondOfDay(this.answeredWallMs - (isLost ? 0 : (meta.marketAgeMs ?? 0)));
+    const { zone } = this.chart;
+    const time = clockTime(this.answeredWallMs - (isLost ? 0 : (meta.marketAgeMs ?? 0)), zone);
     document.body.toggleAttribute("data-stale", isLost || isSilent);
     const badge = byId("age");
     badge.toggleAttribute("data-stale", isLost || isSilent);
     if (isLost || isSilent) say(badge, text("age.stale", { time }));
     else if (isEnded) say(badge, text("age.finished"));
     else if (meta.marketAgeMs === null) say(badge, text("age.stored"));
-    else say(badge, text("age.old", { age: format.age(age) }));
+    else say(badge, text("age.old", { age: ageText(age) }));
     this.#showBanner(meta, isLost, isSilent, time);
     if (this.chart.series.hasForming && meta.clockSpeed > 0) this.chart.draw();
   }
@@ -160,8 +169,9 @@ export class States {
   #showBanner(meta, isLost, isSilent, time) {
     const banner = byId("banner");
     let shown = meta.alert ?? "";
-    if (isLost) shown = text("banner.lost", { time, reason: this.reason });
-    else if (isSilent && shown === "") shown = text("banner.silent", { time });
+    const zone = zoneName(this.chart.zone);
+    if (isLost) shown = text("banner.lost", { time, zone, reason: this.reason });
+    else if (isSilent && shown === "") shown = text("banner.silent", { time, zone });
     banner.hidden = shown === "";
     banner.classList.toggle("bad", isLost || meta.state === "halted");
     say(banner, shown);

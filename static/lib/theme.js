@@ -1,6 +1,9 @@
 /**
- * Light, dark or as the system has it, and the colours that the canvas takes from the style sheet.
+ * Light, dark or as the system has it, the colours of rise and fall, and what the canvas takes of
+ * them from the style sheet.
  */
+
+import { choice, store } from "./settings.js";
 
 const TOKENS = [
   "surface", "text", "muted", "edge", "grid", "gap", "hatch", "up", "down", "up-faint",
@@ -8,48 +11,35 @@ const TOKENS = [
   "zigzag-text", "bull", "bear", "entry", "target", "stop", "liquidation", "stop-zone",
   "target-zone", "line1", "line2", "line3", "line4",
 ];
-/** @type {Record<string, [string, string]>} icon and name */
-const THEMES = { auto: ["◐", "Auto"], light: ["☀", "Light"], dark: ["☾", "Dark"] };
-const KEY = "milo-theme";
+/** What can be chosen; the first is what holds without a choice. */
+export const LOOKS = { theme: ["auto", "light", "dark"], colours: ["safe", "classic", "red-up"] };
 
-/** Choose the next theme, and keep it for later visits. */
-export function nextTheme() {
-  const names = Object.keys(THEMES);
-  const next = names[(names.indexOf(storedTheme()) + 1) % names.length];
-  try {
-    localStorage.setItem(KEY, next);
-  } catch {
-    // Storage is blocked: the choice holds until the page is left.
-  }
-  applyTheme(next);
-  showTheme();
+/** @typedef {keyof typeof LOOKS} Look */
+
+/** @param {Look} name */
+export const shownLook = (name) => document.documentElement.dataset[name] ?? LOOKS[name][0];
+
+/** Give the page what was chosen in an earlier visit. */
+export function applyLooks() {
+  for (const name of /** @type {Look[]} */ (Object.keys(LOOKS))) apply(name, choice(name, LOOKS[name]));
 }
 
-/** Name the theme on its button. */
-export function showTheme() {
-  const [icon, title] = THEMES[document.documentElement.dataset.theme ?? "auto"];
-  const write = (/** @type {string} */ id, /** @type {string} */ text) => {
-    const element = document.getElementById(id);
-    if (element !== null) element.textContent = text;
-  };
-  write("theme-icon", icon);
-  write("theme-name", title);
-  document.getElementById("theme")?.setAttribute("aria-label", `Colours: ${title}`);
+/**
+ * Choose a look, for later visits too.
+ * @param {Look} name
+ * @param {string} value
+ */
+export function choose(name, value) {
+  store(name, value);
+  apply(name, value);
 }
 
-export function storedTheme() {
-  try {
-    const name = localStorage.getItem(KEY);
-    return name !== null && name in THEMES ? name : "auto";
-  } catch {
-    return "auto"; // storage is blocked: the system's choice holds
-  }
-}
-
-/** @param {string} name */
-export function applyTheme(name) {
-  if (name === "auto") delete document.documentElement.dataset.theme;
-  else document.documentElement.dataset.theme = name;
+/**
+ * @param {Look} name
+ * @param {string} value
+ */
+function apply(name, value) {
+  document.documentElement.dataset[name] = value;
 }
 
 /**
@@ -58,6 +48,8 @@ export function applyTheme(name) {
  */
 export function readTheme() {
   const probe = document.createElement("span");
+  // Where the system forces its colours, the tokens name them already.
+  probe.style.forcedColorAdjust = "none";
   document.body.append(probe);
   /** @type {Record<string, string>} */
   const theme = { font: getComputedStyle(document.body).fontFamily };

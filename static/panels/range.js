@@ -3,9 +3,9 @@
  * its edges, click beside it, or use the keys. Candles that are not here yet are loaded.
  */
 
-import { make } from "../chart/panels.js";
-import * as format from "../lib/format.js";
+import { make, mark } from "../lib/dom.js";
 import { text } from "../lib/i18n.js";
+import { candleTime, zoneName } from "../lib/zone.js";
 
 const BUCKETS = 2000;
 /** Room at both ends for the window's edges (CSS pixels); they lie outside of it. */
@@ -42,11 +42,8 @@ export class RangeSlider {
     /** @type {{part: Part, x: number, first: number, last: number} | null} */
     this.drag = null;
     this.canvas = document.createElement("canvas");
-    this.canvas.setAttribute("aria-hidden", "true");
     /** @type {Record<Part, HTMLElement>} */
     this.parts = { window: this.#part("window"), from: this.#part("from"), to: this.#part("to") };
-    box.setAttribute("role", "group");
-    box.setAttribute("aria-label", text("range.title"));
     box.append(this.canvas, this.parts.from, this.parts.window, this.parts.to);
     box.addEventListener("pointerdown", (event) => this.#onDown(event));
     box.addEventListener("pointermove", (event) => this.#onMove(event));
@@ -54,15 +51,21 @@ export class RangeSlider {
       box.addEventListener(name, () => (this.drag = null));
     }
     new ResizeObserver(() => this.#draw()).observe(box);
+    this.relabel();
+  }
+
+  /** Say everything anew, in the present language and zone. */
+  relabel() {
+    const { from, to, window: whole } = this.parts;
+    mark(whole, "aria-label", text("range.window"));
+    mark(from, "aria-label", text("range.from"));
+    mark(to, "aria-label", text("range.to"));
     this.follow();
   }
 
   /** @param {Part} name */
   #part(name) {
-    const part = make("div", { className: `range-${name}` });
-    part.tabIndex = 0;
-    part.setAttribute("role", "slider");
-    part.setAttribute("aria-label", text(`range.${name}`));
+    const part = make("div", { className: `range-${name}`, role: "slider", tabindex: "0" });
     part.addEventListener("keydown", (event) => {
       if (event.ctrlKey || event.altKey || event.metaKey) return;
       if (name === "window" ? this.#moveByKey(event.key) : this.#resizeByKey(name, event.key)) {
@@ -149,18 +152,18 @@ export class RangeSlider {
     parts.window.style.width = `${right - left}px`;
     parts.from.style.left = `${left - EDGE_PX}px`;
     parts.to.style.left = `${right}px`;
-    this.box.toggleAttribute("aria-busy", this.isLoading);
+    mark(this.box, "aria-busy", String(this.isLoading));
     const [from, to] = [this.#nameOf(first), this.#nameOf(last)];
-    const span = text("range.span", { from, to });
+    const span = text("range.span", { from, to, zone: zoneName(this.chart.shownZone) });
     /** @type {[HTMLElement, number, string][]} */
     const values = [
       [parts.window, first, span], [parts.from, first, from], [parts.to, last, to],
     ];
     for (const [part, value, shown] of values) {
-      part.setAttribute("aria-valuemin", "0");
-      part.setAttribute("aria-valuemax", String(Math.max(0, total - 1)));
-      part.setAttribute("aria-valuenow", String(value));
-      part.setAttribute("aria-valuetext", shown);
+      mark(part, "aria-valuemin", "0");
+      mark(part, "aria-valuemax", String(Math.max(0, total - 1)));
+      mark(part, "aria-valuenow", String(value));
+      mark(part, "aria-valuetext", shown);
     }
   }
 
@@ -168,7 +171,7 @@ export class RangeSlider {
   #nameOf(index) {
     const { series } = this.chart;
     if (index >= series.first && index < series.end) {
-      return format.openTime(series.openMs[index], series.intervalMs);
+      return candleTime(this.chart, index);
     }
     return text("range.loading", { index: index + 1, total: this.total });
   }

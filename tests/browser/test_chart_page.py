@@ -276,6 +276,7 @@ def test_lines_of_scripts_are_text_and_nothing_else(
     )
 
     page = visit(serve(market))
+    page.page.get_by_role("tab", name="Log").click()
 
     see(page.page.locator("#log li").first).to_contain_text(HOSTILE_TEXT)
     see(page.page.locator("#banner")).to_have_text(HOSTILE_TEXT)
@@ -307,7 +308,7 @@ def test_names_of_scripts_symbols_and_venues_are_text_and_nothing_else(
     page = visit(serve(market))
 
     see(page.page.locator("#script-name")).to_have_text(HOSTILE_TEXT)
-    see(page.page.locator("#venue")).to_have_text(HOSTILE_TEXT.upper())
+    see(page.page.locator("#venue")).to_have_text(f"PAPER {HOSTILE_TEXT.upper()}")
     see(page.page.locator("#title")).to_have_text(HOSTILE_TEXT)
     see(page.page.locator("#symbol option").first).to_have_text(HOSTILE_TEXT)
     see(page.page.locator("#intervals button").first).to_have_text(HOSTILE_TEXT)
@@ -374,7 +375,7 @@ def test_gap_keeps_its_room(serve: Serve, visit: Visit) -> None:
 
     assert page.evaluate("() => chart.series.slot[60] - chart.series.slot[59]") == 6
     middle = page.evaluate("() => (chart.xOf(59) + chart.xOf(60)) / 2")
-    colours = {colour_at(page, middle + dx, 300) for dx in range(-8, 9)}
+    colours = {colour_at(page, middle, 200 + dy) for dy in range(24)}
     assert {theme(page, "gap"), theme(page, "hatch")} <= colours
 
 

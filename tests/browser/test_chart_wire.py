@@ -230,7 +230,7 @@ def test_session_that_ends_locks_the_page(market: ChartMarket, serve: Serve, vis
 
 def test_range_slider_moves_through_the_whole_history(serve: Serve, visit: Visit) -> None:
     page = visit(serve(ChartMarket(snapshot_of(walk(20_000)))))
-    window = page.page.get_by_role("slider", name="Shown candles")
+    window = page.page.get_by_role("slider", name="Candles shown")
     see(window).to_have_attribute("aria-valuemax", "19999")
     assert int(window.get_attribute("aria-valuenow") or 0) > 19_000
     band = page.page.locator("#range").bounding_box()
@@ -263,7 +263,7 @@ def test_range_slider_moves_through_the_whole_history(serve: Serve, visit: Visit
 
 def test_range_slider_is_dragged_by_its_edges(serve: Serve, visit: Visit) -> None:
     page = visit(serve(ChartMarket(snapshot_of(walk(8_000)))))
-    see(page.page.get_by_role("slider", name="Shown candles")).to_be_visible()
+    see(page.page.get_by_role("slider", name="Candles shown")).to_be_visible()
     edge = page.page.get_by_role("slider", name="First candle shown").bounding_box()
     last = page.evaluate("() => chart.visible()[1]")
     x, y = edge["x"] + edge["width"] / 2, edge["y"] + edge["height"] / 2
