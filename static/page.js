@@ -206,9 +206,9 @@ export class Page {
   #showTab() {
     const { chart, tabs } = this;
     if (tabs?.shown === "log") {
-      this.#changed("log", this.log, () => showLog(byId("log"), this.log, chart.zone));
+      this.#changed("log", [this.log.length, this.log.at(-1)], () => showLog(byId("log"), this.log, chart.zone));
     } else if (tabs?.shown === "trades") {
-      this.#changed("trades", this.trades, () =>
+      this.#changed("trades", [this.trades.length, this.trades.at(-1), this.source.name], () =>
         showTrades(this.panels.trades, this.trades, chart.zone, (ms) => this.#pointAtTime(ms)));
     }
   }

@@ -4,10 +4,14 @@ import { make } from "../lib/dom.js";
 import { text } from "../lib/i18n.js";
 import { openDialog } from "./dialog.js";
 
-/** Names of keys that differ between keyboards are texts too. @type {[string, string][]} */
+/**
+ * Keys and what they do; names of keys that differ between keyboards are texts too.
+ * @type {[string, string][]}
+ */
 const KEYS = [
   ["← →", "keys.step"], ["key.shift + ← →", "keys.pan"], ["key.page ↑ ↓", "keys.page"],
-  ["+ − ↑ ↓", "keys.zoom"], ["key.ends", "keys.ends"], ["F", "keys.fit"], ["L", "keys.live"], ["P V R M S", "keys.panes"],
+  ["+ − ↑ ↓", "keys.zoom"], ["key.ends", "keys.ends"], ["F", "keys.fit"], ["L", "keys.live"],
+  ["P V R M S", "keys.panes"],
   ["key.shift + ↑ ↓", "keys.scale"], ["A", "keys.auto"], ["G", "keys.log"], ["T", "keys.table"],
   ["Esc", "keys.leave"], ["?", "keys.help"],
 ];
