@@ -157,7 +157,7 @@ def test_a_page_that_stands_still_catches_up_and_delays_nobody(
     )
     for step in range(5):
         market.close_candle(30_000.0 + step)
-        other.until(f"() => ({NEWEST})() === {30_000 + step}", 1.0)
+        other.until(f"() => ({NEWEST})() === {30_000 + step}", 2.0)
 
     stalled.until(f"() => ({NEWEST})() === 30004")
     times = stalled.evaluate("() => Array.from(chart.series.openMs.slice(0, chart.series.closed))")
