@@ -8,6 +8,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from milo.candles import Candles
+
 PROJECT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 120
 
@@ -57,3 +59,23 @@ def milo(
         check=False,
     )
     return Finished(done.returncode, done.stdout, done.stderr)
+
+
+def stored(
+    folder: Path,
+    candles: Candles,
+    symbol: str = "BTCUSDT",
+    interval: str = "1h",
+    *,
+    wider: float = 0.01,
+) -> None:
+    """Import candles into the folder's history, highs and lows `wider` apart from the bodies."""
+    file = folder / "candles.csv"
+    rows = [
+        f"{row.open_ms},{row.open:.2f},{row.high + wider:.2f},{row.low - wider:.2f},"
+        f"{row.close:.2f},{row.volume:.3f}"
+        for row in candles
+    ]
+    file.write_text("open_time_ms,open,high,low,close,volume\n" + "\n".join(rows) + "\n")
+    done = milo(folder, "--import-klines", str(file), "--symbol", symbol, "--interval", interval)
+    assert done.code == 0, done.err

@@ -11,8 +11,10 @@ import pytest
 from aiohttp import web
 
 from api_client import ApiClient
+from chart_handler import ChartHandler
 from milo.clock import VenueClock
 from milo.wire.dialects import BINANCE
+from tests.chart_market import ChartMarket, snapshot_of, walk
 from tests.scripted_venue import (
     ScriptedVenue,
     client_of,
@@ -23,6 +25,21 @@ from tests.stream_server import (
     Server,
 )
 from websocket_manager import WebSocketManager
+
+
+@pytest.fixture
+def market() -> ChartMarket:
+    """What the chart's server shows."""
+    return ChartMarket(snapshot_of(walk(120)))
+
+
+@pytest.fixture
+async def chart(market: ChartMarket) -> AsyncIterator[ChartHandler]:
+    """The chart's server, on a free port."""
+    handler = ChartHandler(market, port=0)
+    await handler.start()
+    yield handler
+    await handler.stop()
 
 
 @pytest.fixture

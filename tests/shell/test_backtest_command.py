@@ -19,7 +19,7 @@ from milo.store.klines import list_series
 from milo.store.migrations import MARKET
 from tests.script_runs import HOUR_MS, START_MS, walk
 
-from .commands import Finished, milo
+from .commands import Finished, milo, stored
 
 CANDLES = walk(1_500, seed=4)
 CROSSING = """
@@ -47,25 +47,6 @@ def folder(imported: Path, tmp_path: Path) -> Path:
     """A folder whose store holds hourly candles of two symbols."""
     shutil.copytree(imported / "data", tmp_path / "data")
     return tmp_path
-
-
-def stored(
-    folder: Path,
-    candles: Candles,
-    symbol: str = "BTCUSDT",
-    interval: str = "1h",
-    *,
-    wider: float = 0.01,
-) -> None:
-    file = folder / "candles.csv"
-    rows = [
-        f"{row.open_ms},{row.open:.2f},{row.high + wider:.2f},{row.low - wider:.2f},"
-        f"{row.close:.2f},{row.volume:.3f}"
-        for row in candles
-    ]
-    file.write_text("open_time_ms,open,high,low,close,volume\n" + "\n".join(rows) + "\n")
-    done = milo(folder, "--import-klines", str(file), "--symbol", symbol, "--interval", interval)
-    assert done.code == 0, done.err
 
 
 def backtest(folder: Path, *texts: str, more: Sequence[str] = ()) -> Finished:

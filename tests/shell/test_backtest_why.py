@@ -12,7 +12,7 @@ import pytest
 from milo.clock import iso_minute
 from tests.script_runs import HOUR_MS, START_MS, walk
 
-from .commands import Finished, milo
+from .commands import Finished, milo, stored
 
 COUNT = 400
 CROSSING = """
@@ -36,17 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("BTCUSDT", "1h", 4, COUNT), ("ETHUSDT", "1h", 5, 300), ("ETHUSDT", "4h", 6, 100),
     ):  # fmt: skip
         step = HOUR_MS * int(interval[0])
-        rows = [
-            f"{row.open_ms},{row.open:.2f},{row.high + 0.01:.2f},{row.low - 0.01:.2f},"
-            f"{row.close:.2f},{row.volume:.3f}"
-            for row in walk(count, seed, step)
-        ]
-        file = folder / "candles.csv"
-        file.write_text("open_time_ms,open,high,low,close,volume\n" + "\n".join(rows) + "\n")
-        done = milo(
-            folder, "--import-klines", str(file), "--symbol", symbol, "--interval", interval
-        )
-        assert done.code == 0, done.err
+        stored(folder, walk(count, seed, step), symbol, interval)
     return folder
 
 

@@ -17,20 +17,7 @@ from chart_handler import STATIC_FOLDER, ChartHandler
 from milo.clock import monotonic_s
 from milo.errors import ConfigError, StoreError
 from milo.web.static_files import load_static_files
-from tests.chart_market import ChartMarket, snapshot_of, walk
-
-
-@pytest.fixture
-def market() -> ChartMarket:
-    return ChartMarket(snapshot_of(walk(120)))
-
-
-@pytest.fixture
-async def chart(market: ChartMarket) -> AsyncIterator[ChartHandler]:
-    handler = ChartHandler(market, port=0)
-    await handler.start()
-    yield handler
-    await handler.stop()
+from tests.chart_market import ChartMarket
 
 
 @pytest.fixture

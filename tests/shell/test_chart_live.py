@@ -18,22 +18,9 @@ from milo.clock import monotonic_s
 from milo.errors import ConfigError, StoreError
 from milo.web.pushing import MOST_PAGES, Question, parse_watch
 from milo.web.sessions import MOST_TRIES, Sessions
-from tests.chart_market import ChartMarket, line, snapshot_of, walk
+from tests.chart_market import ChartMarket, line
 
 WATCH = {"watch": {"symbol": "BTCUSDT", "interval": "1h"}}
-
-
-@pytest.fixture
-def market() -> ChartMarket:
-    return ChartMarket(snapshot_of(walk(120)))
-
-
-@pytest.fixture
-async def chart(market: ChartMarket) -> AsyncIterator[ChartHandler]:
-    handler = ChartHandler(market, port=0)
-    await handler.start()
-    yield handler
-    await handler.stop()
 
 
 @pytest.fixture
