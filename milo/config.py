@@ -20,6 +20,7 @@ from typing import Any
 from milo.errors import ConfigError
 from milo.secret import Secret
 from milo.setting_values import (
+    RANKS,
     STEPPED,
     TimeRange,
     read_address,
@@ -237,9 +238,7 @@ class Config:
     )
     rank: str = _setting(
         "sharpe",
-        read_choice(
-            "sharpe", "calmar", "sortino", "return", "profit_factor", "expectancy_r", "sqn"
-        ),
+        read_choice(*RANKS),
         "what makes one combination of --sweep better than another",
         metavar="FIGURE",
     )

@@ -17,6 +17,8 @@ from pathlib import Path
 
 from milo.intervals import INTERVALS
 
+RANKS = ("sharpe", "calmar", "sortino", "return", "profit_factor", "expectancy_r", "sqn")
+"""What may make one combination of a sweep better than another."""
 STEPPED = 0.0
 """The speed called `max`: the exchange's clock moves only when the engine is idle."""
 

@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 
 from milo.model import ScriptInput
+from milo.script.inputs import is_within
 
 ALL: Final = "all"
 MOST_COMBINATIONS: Final = 20_000
@@ -168,9 +169,7 @@ def _fitting(item: ScriptInput, values: Sequence[float]) -> tuple[float, ...]:
         if isinstance(item.default, int) and value != round(value):
             raise ValueError(f"{item.name} takes whole numbers, not {value:g}")
         fitting = round(value) if isinstance(item.default, int) else value
-        is_low = item.low is not None and fitting < item.low
-        is_high = item.high is not None and fitting > item.high
-        if is_low or is_high:
+        if not is_within(item, fitting):
             raise ValueError(f"{item.name}={fitting:g} lies outside of its own range")
         found.append(fitting)
     return tuple(sorted(set(found)))

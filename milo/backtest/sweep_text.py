@@ -27,7 +27,7 @@ LABELS: Final = {
     "sharpe": "Sharpe", "calmar": "Calmar", "sortino": "Sortino", "return": "return",
     "profit_factor": "factor", "expectancy_r": "in R", "sqn": "SQN",
 }  # fmt: skip
-"""The names of `walk.RANKS` as columns."""
+"""The names of `milo.setting_values.RANKS` as columns."""
 SCHEMA: Final = 1
 """Counts up where a key changes its meaning."""
 

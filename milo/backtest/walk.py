@@ -22,9 +22,6 @@ from milo.backtest.search import Combination
 from milo.backtest.stats import equity_curve, measure
 
 TRAIN_PARTS: Final = 3
-RANKS: Final = (
-    "sharpe", "calmar", "sortino", "return", "profit_factor", "expectancy_r", "sqn",
-)  # fmt: skip
 POINTS: Final = 24
 """An equity curve is kept as so many points, evenly spread over its candles."""
 
@@ -69,7 +66,7 @@ class Score:
     """Some of the equity as a multiple of the first balance; the last one is the end."""
 
     def ranked_by(self, rank: str) -> float | None:
-        """Return the figure of `RANKS` of that name."""
+        """Return the figure that `--rank` calls so (`milo.setting_values.RANKS`)."""
         return self.total_return if rank == "return" else getattr(self, rank)
 
     @property

@@ -7,8 +7,10 @@ docs/chart.md holds the header's members.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Final
 
 import msgspec
@@ -96,12 +98,9 @@ def touching_items(items: dict[str, list[Item]], first: int, end: int) -> dict[s
         listed = items[overlay.name]
         start_key, end_key = overlay.index_keys[0], overlay.index_keys[-1]
         if start_key == end_key:
-            inside = [place for place, item in enumerate(listed) if first <= item[start_key] < end]
-            if inside:
-                listed = listed[max(0, inside[0] - 1) : inside[-1] + 2]
-            else:
-                after = sum(item[start_key] < first for item in listed)
-                listed = listed[max(0, after - 1) : after + 1]
+            start = bisect_left(listed, first, key=itemgetter(start_key))
+            stop = bisect_left(listed, end, lo=start, key=itemgetter(start_key))
+            listed = listed[max(0, start - 1) : stop + 1]
         else:
             listed = [i for i in listed if i[end_key] >= first and i[start_key] < end]
         found[overlay.name] = listed

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from milo.backtest.slot import FundingHistory, Slot
-from milo.cli.backtest_data import StoredMarket, database_of, load_markets
+from milo.cli.backtest_data import StoredMarket, check_database, load_markets
 from milo.cli.context import App, Executor
 from milo.cli.json_output import check_json_path
 from milo.cli.plans import Plan, check_symbols, start_scripts
@@ -86,12 +86,7 @@ def _check_arguments(app: App) -> None:
     page = app.config.html
     if page is not None and not page.parent.is_dir():
         raise ConfigError(f"--html {page}: no such folder")
-    folder, name = database_of(app.config)
-    if not (folder / name).is_file():
-        raise ConfigError(
-            f"no candles are stored ({folder / name} is not there): "
-            "store some with --import-klines FILE --symbol SYMBOL --interval INTERVAL"
-        )
+    check_database(app.config)
 
 
 async def start_pieces(app: App, stack: AsyncExitStack) -> list[Piece]:

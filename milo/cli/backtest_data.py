@@ -20,8 +20,7 @@ from milo.intervals import INTERVAL_MS
 from milo.model import FundingRate
 from milo.resampling import resampled
 from milo.store.columns import load_columns
-from milo.store.connections import bring_up_to_date, close_reader, open_reader
-from milo.store.faults import store_error
+from milo.store.connections import reading
 from milo.store.funding import load_funding
 from milo.store.instruments import load_brackets, load_instruments
 from milo.store.klines import first_open_ms, last_open_ms, list_series
@@ -64,6 +63,18 @@ def database_of(config: Config) -> tuple[Path, str]:
     return venue_folder(config), "market.db"
 
 
+def check_database(config: Config) -> Path:
+    """Return the database of the candles; ConfigError where there is none."""
+    folder, name = database_of(config)
+    path = folder / name
+    if not path.is_file():
+        raise ConfigError(
+            f"no candles are stored ({path} is not there): "
+            "store some with --import-klines FILE --symbol SYMBOL --interval INTERVAL"
+        )
+    return path
+
+
 def load_markets(config: Config, wanted: Sequence[tuple[str, str]]) -> list[StoredMarket]:
     """Return the stored candles of each (symbol, interval).
 
@@ -71,15 +82,8 @@ def load_markets(config: Config, wanted: Sequence[tuple[str, str]]) -> list[Stor
     """
     folder, name = database_of(config)
     path = folder / name
-    try:
-        bring_up_to_date(path, MARKET)
-        conn = open_reader(path, MARKET)
-        try:
-            return [_load_market(config, path, conn, *series) for series in wanted]
-        finally:
-            close_reader(conn)
-    except sqlite3.Error as error:
-        raise store_error(error, path) from error
+    with reading(path, MARKET) as conn:
+        return [_load_market(config, path, conn, *series) for series in wanted]
 
 
 def _load_market(

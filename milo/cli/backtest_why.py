@@ -178,7 +178,6 @@ class _Run:
             index=index,
             close_ms=self._closes[number].item(index),
             fill_at=self._app.config.fill,
-            has_next=index + 1 < piece.market.end,
             explanation=explanation,
             failure=failure,
             action=action,

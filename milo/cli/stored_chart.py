@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
 
 from milo.backtest.contract import rules_for
 from milo.candles import Candles
 from milo.charts.snapshot import ChartSnapshot
-from milo.cli.backtest_data import database_of
+from milo.cli.backtest_data import check_database
 from milo.clock import monotonic_s, wall_ms
 from milo.config import Config
 from milo.errors import ConfigError
 from milo.intervals import INTERVALS
 from milo.money import decimals_of
 from milo.store.columns import load_columns
-from milo.store.connections import bring_up_to_date, close_reader, open_reader
-from milo.store.faults import store_error
+from milo.store.connections import reading
 from milo.store.instruments import load_instruments
 from milo.store.klines import list_series
 from milo.store.migrations import MARKET
@@ -43,15 +40,9 @@ class StoredChart:
 
     def __init__(self, config: Config) -> None:
         """Raise ConfigError where there is no database or no candle in it."""
-        folder, name = database_of(config)
-        self._path: Path = folder / name
+        self._path = check_database(config)
         self._wanted = (config.symbol[0], config.interval[0])
         self._kept: dict[tuple[str | None, str | None], tuple[float, _Stored]] = {}
-        if not self._path.is_file():
-            raise ConfigError(
-                f"no candles are stored ({self._path} is not there): store some with "
-                "--import-klines FILE --symbol SYMBOL --interval INTERVAL"
-            )
         self._load(None, None)
 
     async def snapshot(self, symbol: str | None, interval: str | None) -> ChartSnapshot:
@@ -81,19 +72,12 @@ class StoredChart:
 
     def _load(self, symbol: str | None, interval: str | None) -> _Stored:
         path = self._path
-        try:
-            bring_up_to_date(path, MARKET)
-            conn = open_reader(path, MARKET)
-            try:
-                known = tuple(list_series(conn))
-                chosen = self._chosen(known, symbol, interval)
-                with load_columns(path, conn, *chosen) as columns:
-                    candles = columns.candles
-                instrument = load_instruments(conn).get(chosen[0])
-            finally:
-                close_reader(conn)
-        except sqlite3.Error as error:
-            raise store_error(error, path) from error
+        with reading(path, MARKET) as conn:
+            known = tuple(list_series(conn))
+            chosen = self._chosen(known, symbol, interval)
+            with load_columns(path, conn, *chosen) as columns:
+                candles = columns.candles
+            instrument = load_instruments(conn).get(chosen[0])
         if instrument is None:
             newest = Candles.from_columns(
                 candles.open_ms[-_ENOUGH_FOR_TICK:],

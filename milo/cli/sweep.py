@@ -257,18 +257,9 @@ class _Jobs:
         async with asyncio.TaskGroup() as group:
             working = [group.create_task(self._work(waiting, rows)) for _ in range(count)]
             try:
+                # Where a worker fails, the group ends the waiting and says how.
                 for _ in wanted:
-                    coming = asyncio.ensure_future(rows.get())
-                    while not coming.done():
-                        await asyncio.wait(
-                            [coming, *(task for task in working if not task.done())],
-                            return_when=asyncio.FIRST_COMPLETED,
-                        )
-                        if not coming.done() and all(task.done() for task in working):
-                            coming.cancel()
-                            # One of them has failed, and the group says how.
-                            return
-                    yield coming.result()
+                    yield await rows.get()
             finally:
                 for task in working:
                     task.cancel()

@@ -59,8 +59,6 @@ class Story:
     close_ms: int
     fill_at: str
     """Where orders are filled: `open` of the next candle, or `close` of this one."""
-    has_next: bool
-    """A candle comes after this one, at whose open an order can be filled."""
     explanation: Explanation | None
     """None where the script's worker had to be killed: `failure` says why."""
     failure: ScriptError | None

@@ -25,6 +25,13 @@ def input_values(declared: tuple[ScriptInput, ...], given: Mapping[str, float]) 
     return values
 
 
+def is_within(item: ScriptInput, value: float) -> bool:
+    """Return whether a value lies between the lowest and the highest that an input declares."""
+    is_low = item.low is not None and value < item.low
+    is_high = item.high is not None and value > item.high
+    return not (is_low or is_high)
+
+
 def _input_value(item: ScriptInput, value: float) -> float:
     if not math.isfinite(value):
         raise ValueError(f"input '{item.name}': {value} is not a finite number")
@@ -32,9 +39,7 @@ def _input_value(item: ScriptInput, value: float) -> float:
         if value != int(value):
             raise ValueError(f"input '{item.name}' takes whole numbers, not {value:g}")
         value = int(value)
-    is_low = item.low is not None and value < item.low
-    is_high = item.high is not None and value > item.high
-    if is_low or is_high:
+    if not is_within(item, value):
         raise ValueError(f"input '{item.name}': {value:g} is not within {_range(item)}")
     return value
 

@@ -56,8 +56,7 @@ from milo.columnfile import (
     read_header,
     series_digest,
 )
-from milo.store.connections import bring_up_to_date, close_reader, open_reader
-from milo.store.faults import store_error
+from milo.store.connections import reading
 from milo.store.files import make_private_folder
 from milo.store.klines import (
     SeriesState,
@@ -115,15 +114,8 @@ def open_columns(db_path: Path, symbol: str, interval: str) -> StoredColumns:
 
     A database of an older Milo is brought up to date first. Raises StoreError.
     """
-    try:
-        bring_up_to_date(db_path, MARKET)
-        conn = open_reader(db_path, MARKET)
-        try:
-            return load_columns(db_path, conn, symbol, interval)
-        finally:
-            close_reader(conn)
-    except sqlite3.Error as error:
-        raise store_error(error, db_path) from error
+    with reading(db_path, MARKET) as conn:
+        return load_columns(db_path, conn, symbol, interval)
 
 
 def load_columns(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from time import sleep
 
 from milo.clock import monotonic_s
 from milo.errors import StoreError
+from milo.store.faults import store_error
 from milo.store.migrations import Schema, check_schema, migrate
 
 BUSY_MS = 5_000
@@ -66,6 +69,24 @@ def open_reader(path: Path, schema: Schema) -> sqlite3.Connection:
         conn.close()
         raise
     return conn
+
+
+@contextlib.contextmanager
+def reading(path: Path, schema: Schema) -> Iterator[sqlite3.Connection]:
+    """Read a database that may have had no writer since Milo was updated: it is brought up to date
+    first, and closed afterwards.
+
+    Raises StoreError, also for what SQLite raises meanwhile.
+    """
+    try:
+        bring_up_to_date(path, schema)
+        conn = open_reader(path, schema)
+        try:
+            yield conn
+        finally:
+            close_reader(conn)
+    except sqlite3.Error as error:
+        raise store_error(error, path) from error
 
 
 def bring_up_to_date(path: Path, schema: Schema) -> None:

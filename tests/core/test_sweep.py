@@ -21,7 +21,6 @@ from milo.backtest.search import InputRange, combinations, grid_size, ranges_of
 from milo.backtest.sweep_text import LABELS, NO_WINDOWS, Sweep, sweep_content, sweep_text
 from milo.backtest.walk import (
     POINTS,
-    RANKS,
     TRAIN_PARTS,
     Row,
     Score,
@@ -32,6 +31,7 @@ from milo.backtest.walk import (
     windows_of,
 )
 from milo.model import ScriptInput
+from milo.setting_values import RANKS
 
 FAST = ScriptInput(name="fast", default=12, low=5, high=20)
 STOP = ScriptInput(name="stop", default=2.0, low=0.5, high=4.0)
