@@ -265,10 +265,10 @@ class ScriptEngine:
             return None
         slot.rule.succeeded()
         slot.last_result = result
-        slot.trail.add(candle_ms, result, is_forming=forming is not None)
         self._show(slot, result, candle_ms, is_forming=forming is not None)
         if intent is not None:
             self._signal(slot, result.action, intent, candle_ms, forming)
+        slot.trail.add(candle_ms, result, is_forming=forming is not None)
         self.on_evaluated(Evaluated(slot=slot, request=request, action=result.action))
         return result
 
